@@ -1,0 +1,1 @@
+"""PNGs and the page."""

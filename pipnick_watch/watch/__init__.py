@@ -1,0 +1,1 @@
+"""What is new, is it ready, who measures it."""
