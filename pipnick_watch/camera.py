@@ -3,9 +3,20 @@
 The Nickel's values are the defaults; another camera's come from ``[camera]`` of the settings.
 """
 
+import re
 from dataclasses import dataclass, field
 
-__all__ = ["NICKEL_SITE", "Camera", "Keywords", "Site"]
+__all__ = ["NICKEL_SITE", "Camera", "Keywords", "Site", "clean_name"]
+
+
+def clean_name(text: str) -> str:
+    """Make a header's OBJECT or filter into a name that is safe in a path and in a table.
+
+    Upper case, blanks removed, other characters than ``[A-Z0-9_.+-]`` replaced by ``_``, no
+    leading ``.``, ``-`` or ``+``, at most 64 characters, ``UNKNOWN`` when nothing is left.
+    """
+    solid = "".join(text.upper().split())
+    return re.sub(r"[^A-Z0-9_.+-]", "_", solid).lstrip(".-+")[:64] or "UNKNOWN"
 
 
 @dataclass(frozen=True, kw_only=True)

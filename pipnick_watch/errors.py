@@ -6,6 +6,7 @@ Each message is one line for a person: what is wrong, where, and what to do.
 __all__ = [
     "AnotherDaemonError",
     "FrameError",
+    "FrameNotReadyError",
     "PipnickWatchError",
     "RecordsError",
     "SettingsError",
@@ -39,6 +40,10 @@ class AnotherDaemonError(PipnickWatchError):
 
 class FrameError(PipnickWatchError):
     """A frame cannot be measured, now or later, unless its content changes."""
+
+
+class FrameNotReadyError(PipnickWatchError):
+    """A frame cannot be measured yet: locked, or written to while it was read. Try again."""
 
 
 class RecordsError(PipnickWatchError):

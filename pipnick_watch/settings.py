@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipnick_watch.camera import Camera
+from pipnick_watch.camera import Camera, clean_name
 from pipnick_watch.errors import SettingsError
 
 __all__ = [
@@ -217,7 +217,7 @@ def _targets(values: Any, where: str) -> dict[str, Target]:
                 raise SettingsError(f"{where}: [targets] {name}: give {one} and {other} together")
         if target.ra is None and target.x is None:
             raise SettingsError(f"{where}: [targets] {name}: give ra and dec, or x and y")
-        targets[name] = target
+        targets[clean_name(name)] = target
     return targets
 
 

@@ -53,6 +53,10 @@ class Measurement:
         The same columns, a row for each group.
     figures : mapping
         ``n_sources`` … ``apcor_err`` of ``columns.NIGHT_LOG``, by name.
+    background : ndarray, shape (ny, nx)
+        The sky that was taken off, electrons per pixel.
+    model : ndarray, shape (ny, nx)
+        All fitted sources, electrons per pixel; ``data - background - model`` is the residual.
     psf : PsfView or None
         None when no star showed the PSF.
     warnings : tuple of str
@@ -62,5 +66,7 @@ class Measurement:
     catalogue: Table
     consolidated: Table
     figures: Mapping[str, float | int | str]
+    background: FloatArray
+    model: FloatArray
     psf: PsfView | None
     warnings: tuple[str, ...] = ()
