@@ -107,10 +107,14 @@ class PlotSettings:
     """Which pictures are drawn."""
 
     final: bool = knob(
-        True, "draw each frame with its sources and fluxes", flags=("-pf", "--plot_final")
+        True,
+        "draw each frame with its sources and their fluxes",
+        flags=("-pf", "--plot_final", "--plot-final"),
     )
     inters: bool = knob(
-        False, "draw the initial sources and a sheet of every group", flags=("-pi", "--plot_inters")
+        False,
+        "draw the initial sources and a sheet of every group",
+        flags=("-pi", "--plot_inters", "--plot-inters"),
     )
 
 
@@ -168,7 +172,9 @@ class Settings:
 
 
 def load_settings(
-    path: Path | None = None, flags: Mapping[str, Mapping[str, Any]] | None = None
+    path: Path | None = None,
+    flags: Mapping[str, Mapping[str, Any]] | None = None,
+    defaults: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Settings:
     """Read the settings: a flag wins over the file, the file over the default.
 
@@ -178,6 +184,8 @@ def load_settings(
         A TOML file; without one the defaults hold.
     flags : mapping, optional
         ``{"photometry": {"thresh": 10.0}, …}``, only what was given on the command line.
+    defaults : mapping, optional
+        The same, where a command's defaults differ from the usual ones.
 
     Raises
     ------
@@ -193,8 +201,12 @@ def load_settings(
             raise SettingsError(f"{path}: cannot be read as TOML: {error}") from error
     sections = {one.name for one in dataclasses.fields(Settings)}
     _check_keys(content, sections, where, "")
-    for section, values in (flags or {}).items():
-        content[section] = {**_table(content.get(section, {}), where, section), **values}
+    for section in ("photometry", "watch", "plots"):
+        content[section] = {
+            **(defaults or {}).get(section, {}),
+            **_table(content.get(section, {}), where, section),
+            **(flags or {}).get(section, {}),
+        }
     camera = _table(content.get("camera", {}), where, "camera")
     if camera.get("name", "Nickel") != "Nickel" and "site" not in camera:
         camera = {**camera, "site": None}

@@ -1,0 +1,252 @@
+"""The doors: two commands and their exit codes. The only room that ends a process.
+
+Everything heavy is imported inside the commands, so that ``--help`` answers at once.
+"""
+
+import argparse
+import dataclasses
+import os
+import sys
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipnick_watch import __version__, logs
+from pipnick_watch.errors import PipnickWatchError, SettingsError, UsageError
+from pipnick_watch.settings import (
+    SETTINGS_FILE,
+    PhotometrySettings,
+    PlotSettings,
+    Settings,
+    WatchSettings,
+    load_settings,
+)
+
+__all__ = ["photometry_command", "watch_command"]
+
+SECTIONS: dict[str, type[Any]] = {
+    "photometry": PhotometrySettings,
+    "watch": WatchSettings,
+    "plots": PlotSettings,
+}
+
+EXIT_CODES = """\
+exit codes: 0 clean; 1 a frame failed (--once); 2 wrong usage; 75 another daemon watches this
+MAINDIR; 78 bad settings; 130 Ctrl-C in --once"""
+
+PHOTOMETRY_DEFAULTS = {"watch": {"use_table": False}, "plots": {"final": False}}
+"""Where upstream's command differs from the daemon."""
+
+
+def watch_command(arguments: Sequence[str] | None = None) -> None:
+    """Run ``pipnick-watch``."""
+    parser = _parser("pipnick-watch", "Measure the frames of a night as they land, or all at once.")
+    parser.add_argument(
+        "maindir", nargs="?", type=Path, metavar="MAINDIR", help="the night's folder"
+    )
+    doing = parser.add_mutually_exclusive_group()
+    doing.add_argument("--once", action="store_true", help="measure what is there, then exit")
+    doing.add_argument(
+        "--demo", nargs="?", const="", metavar="DIR",
+        help="play a simulated night into DIR (default: a new folder) and watch it",
+    )  # fmt: skip
+    _add_settings(parser)
+    _end(parser, arguments, _watch)
+
+
+def photometry_command(arguments: Sequence[str] | None = None) -> None:
+    """Run ``pipnick_photometry``, upstream's command."""
+    parser = _parser("pipnick_photometry", "Measure all frames of a night.")
+    parser.add_argument("maindir", type=Path, metavar="MAINDIR", help="the night's folder")
+    _add_settings(parser)
+    _end(parser, arguments, _photometry)
+
+
+def _watch(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    if options.demo is not None:
+        from pipnick_watch.watch.demo import run_demo
+
+        _start_logging(options, None)
+        return run_demo(Path(options.demo) if options.demo else None)
+    if options.maindir is None:
+        parser.error("MAINDIR is missing: the folder that holds reduced/")
+    maindir, settings = _prepare(options, parser, {})
+    if options.once:
+        return _once(maindir, settings, options, "pipnick_watch.log")
+    from pipnick_watch.watch.daemon import run_daemon
+
+    _start_logging(options, maindir / "photometric" / "pipnick_watch.log")
+    return run_daemon(maindir, settings)
+
+
+def _photometry(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    maindir, settings = _prepare(options, parser, PHOTOMETRY_DEFAULTS)
+    return _once(maindir, settings, options, "pipnick_photometry.log")
+
+
+def _once(maindir: Path, settings: Settings, options: argparse.Namespace, log: str) -> int:
+    from pipnick_watch.watch.once import run_once
+
+    if not (maindir / "reduced").is_dir():
+        raise UsageError(f"{maindir / 'reduced'}: no such folder; the frames are looked for there")
+    _start_logging(options, maindir / "photometric" / log)
+    return run_once(maindir, settings, redo=options.redo)
+
+
+def _prepare(
+    options: argparse.Namespace,
+    parser: argparse.ArgumentParser,
+    defaults: Mapping[str, Mapping[str, Any]],
+) -> tuple[Path, Settings]:
+    """Check the folder and the settings, before anything is imported or written."""
+    maindir: Path = options.maindir
+    if not maindir.is_dir():
+        raise UsageError(f"{maindir}: no such folder; MAINDIR is the folder that holds reduced/")
+    flags: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    for name, value in vars(options).items():
+        section, dot, key = name.partition(".")
+        if dot:
+            flags[section][key] = value
+    try:
+        load_settings(None, flags)
+    except SettingsError as error:
+        parser.error(str(error).removeprefix("the command line: "))
+    file: Path | None = options.config or maindir / SETTINGS_FILE
+    if options.config is None and file is not None and not file.exists():
+        file = None
+    return maindir.resolve(), load_settings(file, flags, defaults)
+
+
+def _start_logging(options: argparse.Namespace, file: Path | None) -> None:
+    level = logs.LEVELS[5 if options.very_verbose else options.verbosity]
+    logs.start_logging(level, file)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one line."""
+
+    def error(self, message: str) -> typing.NoReturn:
+        self.exit(UsageError.exit_code, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def _parser(name: str, about: str) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog=name,
+        usage=f"{name} MAINDIR [options]",
+        description=about,
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"pipnick-watch {__version__}")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE",
+        help=f"settings in TOML (default: MAINDIR/{SETTINGS_FILE}, where there is one)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--redo", nargs="+", default=[], metavar="FRAME",
+        help="measure these frames again: path below reduced/, or the file's name",
+    )  # fmt: skip
+    parser.add_argument(
+        "-vv", "--very_verbose", "--very-verbose", action="store_true",
+        help="say everything: --verbosity 5",
+    )  # fmt: skip
+    parser.add_argument(
+        "--verbosity", type=int, choices=sorted(logs.LEVELS), default=4,
+        help="1 critical, 2 errors, 3 warnings, 4 information (default), 5 everything",
+    )  # fmt: skip
+    return parser
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """Make a flag of every knob, as it was declared."""
+    for section, kind in SECTIONS.items():
+        group = parser.add_argument_group(f"[{section}]")
+        hints = typing.get_type_hints(kind)
+        for one in dataclasses.fields(kind):
+            _add_flag(group, section, one, hints[one.name])
+    both = {"plots.final": False, "plots.inters": False}
+    group.add_argument("--no-plots", nargs=0, action=_Several, const=both, help="draw nothing")
+
+
+class _Several(argparse.Action):
+    """Sets several settings at once."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        for name, value in self.const.items():
+            setattr(namespace, name, value)
+
+
+class _Words(argparse.Action):
+    """Collects words, separated by blanks or commas."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        words = [word for value in values for word in value.split(",") if word.strip()]
+        setattr(namespace, self.dest, [*getattr(namespace, self.dest, []), *words])
+
+
+def _add_flag(
+    group: argparse._ArgumentGroup, section: str, one: "dataclasses.Field[Any]", hint: Any
+) -> None:
+    metadata = one.metadata
+    spelled = "--" + one.name.replace("_", "-")
+    flags = dict.fromkeys((*metadata.get("flags", ()), spelled))
+    unit = f", {metadata['unit']}" if "unit" in metadata else ""
+    shown = f" (default: {one.default}{unit})"
+    how: dict[str, Any] = {
+        "dest": f"{section}.{one.name}",
+        "default": argparse.SUPPRESS,
+        "help": metadata["help"],
+    }
+    if hint is bool:
+        how["action"] = "store_true"
+        no = [f"--no-{flag[2:]}" for flag in flags if flag.startswith("--")]
+        group.add_argument(
+            *no, dest=how["dest"], default=argparse.SUPPRESS, action="store_false",
+            help=argparse.SUPPRESS,
+        )  # fmt: skip
+        if one.default:
+            how["help"] += f" (default; {no[-1]} turns it off)"
+    elif hint in (int, float, str):
+        how |= {"type": hint, "choices": metadata.get("choices"), "help": how["help"] + shown}
+        if not metadata.get("choices"):
+            how["metavar"] = {int: "N", float: "X", str: "WORD"}[hint]
+    else:
+        how |= {"action": _Words, "nargs": "+", "metavar": "WORD"}
+    group.add_argument(*flags, **how)
+
+
+def _end(
+    parser: argparse.ArgumentParser,
+    arguments: Sequence[str] | None,
+    act: Callable[[argparse.Namespace, argparse.ArgumentParser], int],
+) -> None:
+    """Parse, act, and end the process with the right code and, for trouble, one line."""
+    options = parser.parse_args(arguments)
+    # One thread for each process, set before numpy is imported: the workers are the parallelism.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    try:
+        code = act(options, parser)
+    except PipnickWatchError as error:
+        sys.stderr.write(f"{parser.prog}: {error}\n")
+        code = error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{parser.prog}: interrupted\n")
+        code = 130
+    except BrokenPipeError:
+        code = 1
+    sys.exit(code)

@@ -1,0 +1,92 @@
+"""What is said where: the console for people and the journal, a rotating file for later."""
+
+import logging
+import logging.handlers
+import os
+import sys
+from pathlib import Path
+
+__all__ = ["LEVELS", "start_logging"]
+
+LEVELS = {
+    1: logging.CRITICAL,
+    2: logging.ERROR,
+    3: logging.WARNING,
+    4: logging.INFO,
+    5: logging.DEBUG,
+}
+"""Upstream's numbers of verbosity."""
+
+_JOURNAL = {"CRITICAL": 2, "ERROR": 3, "WARNING": 4, "INFO": 6, "DEBUG": 7}
+_UNPRINTABLE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+_CHATTER = ("matplotlib", "PIL", "apscheduler", "asyncio")
+
+
+class _Line(logging.Formatter):
+    """One record as one line; what came from a file cannot steer the terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = record.message.translate(_UNPRINTABLE)
+        return super().formatMessage(record)
+
+
+class _JournalLine(_Line):
+    """The priority that journald takes from the start of a line, and no time: it has its own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"<{_JOURNAL.get(record.levelname, 6)}>{super().format(record)}"
+
+
+class _File(logging.handlers.RotatingFileHandler):
+    """A log file that a full disk silences instead of filling the console with tracebacks."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
+def start_logging(level: int, file: Path | None) -> None:
+    """Set up logging for a command: never called on import.
+
+    Parameters
+    ----------
+    level : int
+        Of the console.
+    file : Path or None
+        Always written at DEBUG, five files of 5 MB at most.
+    """
+    console = logging.StreamHandler(sys.stderr)
+    console.setLevel(level)
+    if os.environ.get("JOURNAL_STREAM"):
+        console.setFormatter(_JournalLine("%(message)s"))
+    else:
+        console.setFormatter(_Line("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+    handlers: list[logging.Handler] = [console]
+    trouble = ""
+    if file is not None:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            log_file = _File(file, maxBytes=5_000_000, backupCount=4, encoding="utf-8")
+        except OSError as error:
+            trouble = f"{file}: no log file is written: {error.strerror}"
+        else:
+            log_file.setLevel(logging.DEBUG)
+            log_file.setFormatter(
+                _Line("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S%z")
+            )
+            handlers.append(log_file)
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+        old.close()
+    for handler in handlers:
+        root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    logging.captureWarnings(True)
+    for name in _CHATTER:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # Each event of each file: the watch says itself what it makes of them.
+    logging.getLogger("watchdog").setLevel(logging.WARNING)
+    logging.getLogger("filelock").setLevel(logging.WARNING)
+    if trouble:
+        logging.getLogger(__name__).warning("%s", trouble)
