@@ -1,0 +1,22 @@
+"""Frames and nights with known truth, for the demo, the tests and the benchmarks."""
+
+from pipnick_watch.simulate.field import FieldSettings, place_stars, sky_noise
+from pipnick_watch.simulate.files import OTHER_GAIN, frame_bytes, write_frame, write_slowly
+from pipnick_watch.simulate.frames import SimulatedFrame, expose, simulate_field
+from pipnick_watch.simulate.headers import Pointing
+from pipnick_watch.simulate.psf import Optics
+
+__all__ = [
+    "OTHER_GAIN",
+    "FieldSettings",
+    "Optics",
+    "Pointing",
+    "SimulatedFrame",
+    "expose",
+    "frame_bytes",
+    "place_stars",
+    "simulate_field",
+    "sky_noise",
+    "write_frame",
+    "write_slowly",
+]
