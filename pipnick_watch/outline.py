@@ -104,7 +104,11 @@ class Outline:
 
     def first(self, keywords: tuple[str, ...]) -> str:
         """Give the value of the first keyword that is present and not blank, else ``""``."""
-        return _first(self.values, keywords)
+        return next(iter(self.texts(keywords)), "")
+
+    def texts(self, keywords: tuple[str, ...]) -> list[str]:
+        """Give the values of the keywords that are present and not blank, in their order."""
+        return _texts(self.values, keywords)
 
 
 @contextlib.contextmanager
@@ -181,8 +185,8 @@ def outline_of(read: ReadAt, status: os.stat_result, camera: Camera) -> Outline:
         ino=status.st_ino,
         expected_size=expected,
         reason=reason,
-        object=clean_name(_first(values, camera.keywords.object)),
-        filter=clean_name(_first(values, camera.keywords.filter)),
+        object=clean_name("".join(_texts(values, camera.keywords.object)[:1])),
+        filter=clean_name("".join(_texts(values, camera.keywords.filter)[:1])),
         has_checksum=any(part.values.keys() & {"CHECKSUM", "DATASUM"} for part in parts),
         values=values,
         parts=tuple(parts),
@@ -199,8 +203,8 @@ def _plain(keyword: str) -> str:
     return " ".join(keyword.upper().removeprefix("HIERARCH ").split())
 
 
-def _first(values: Mapping[str, str], keywords: tuple[str, ...]) -> str:
-    return next((text for word in keywords if (text := values.get(_plain(word), ""))), "")
+def _texts(values: Mapping[str, str], keywords: tuple[str, ...]) -> list[str]:
+    return [text for word in keywords if (text := values.get(_plain(word), ""))]
 
 
 def _walk(read: ReadAt, size: int, wanted: set[str]) -> tuple[list[Part], int, str]:
