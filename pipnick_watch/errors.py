@@ -10,6 +10,7 @@ __all__ = [
     "PipnickWatchError",
     "RecordsError",
     "SettingsError",
+    "SolutionError",
     "UsageError",
 ]
 
@@ -44,6 +45,10 @@ class FrameError(PipnickWatchError):
 
 class FrameNotReadyError(PipnickWatchError):
     """A frame cannot be measured yet: locked, or written to while it was read. Try again."""
+
+
+class SolutionError(PipnickWatchError):
+    """An astrometric solution cannot be used for this frame, which then has no positions."""
 
 
 class RecordsError(PipnickWatchError):

@@ -106,6 +106,10 @@ class Header:
             return 0
         return abs(bits) // 8 * groups * (extra + math.prod(axes))
 
+    def next_start(self) -> int:
+        """Tell where the next header begins: behind the data and their padding."""
+        return self.stop + -(-self.data_size() // BLOCK) * BLOCK
+
 
 def read_header(read: ReadAt, start: int, wanted: Collection[str]) -> Header | None:
     """Read one header.

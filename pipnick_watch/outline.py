@@ -41,8 +41,6 @@ class Part:
         EXTNAME in upper case; empty for the primary.
     start, data_start, stop : int
         Where it begins, its data begin, and the next begins (padding included), bytes.
-    data_size : int
-        Bytes of the data without padding.
     axes : tuple of int
         Lengths of the image's axes, the fastest first; empty when it holds no image.
     compressed : bool
@@ -55,7 +53,6 @@ class Part:
     start: int
     data_start: int
     stop: int
-    data_size: int
     axes: tuple[int, ...]
     compressed: bool
     values: Mapping[str, str]
@@ -243,18 +240,16 @@ def _check_beginning(first: bytes) -> None:
 def _part(header: Header, *, primary: bool) -> Part:
     if primary and header.values.get("SIMPLE") != "T":
         raise FrameError("not FITS: its header says that it is not standard (SIMPLE is not T)")
-    size = header.data_size()
     kind = "IMAGE" if primary else header.values.get("XTENSION", "").strip().upper()
     compressed = kind == "BINTABLE" and header.values.get("ZIMAGE") == "T"
     axes: tuple[int, ...] = ()
-    if compressed or (kind == "IMAGE" and size):
+    if compressed or (kind == "IMAGE" and header.data_size()):
         axes = header.axes("Z" if compressed else "")
     return Part(
         name=header.values.get("EXTNAME", "").strip().upper(),
         start=header.start,
         data_start=header.stop,
-        stop=header.stop + -(-size // BLOCK) * BLOCK,
-        data_size=size,
+        stop=header.next_start(),
         axes=axes,
         compressed=compressed,
         values=header.values,
