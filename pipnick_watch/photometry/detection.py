@@ -1,0 +1,186 @@
+"""Where are the sources? A matched filter, and the cosmic rays that are too sharp for it."""
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import correlate1d
+
+__all__ = ["FWHM_TO_SIGMA", "bootstrap_fwhm", "fill_masked", "filtered_peaks", "sharp_pixels"]
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
+
+FWHM_TO_SIGMA = 1.0 / 2.3548200450309493
+NEIGHBOURS = [(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)]
+
+
+def fill_masked(data: FloatArray, bad: BoolArray, fwhm: float) -> FloatArray:
+    """Replace bad pixels by the Gaussian-weighted mean of the good ones around them.
+
+    Where nothing good is within two FWHM they become 0 (``data`` has no sky).
+    """
+    filled = data.copy()
+    iy, ix = np.nonzero(bad)
+    if len(iy) == 0:
+        return filled
+    sigma = max(fwhm, 1.5) * FWHM_TO_SIGMA
+    reach = int(np.ceil(2.0 * sigma))
+    m = reach
+    stride = data.shape[1] + 2 * m
+    good = np.pad(~bad, m).ravel()
+    flat = np.pad(np.where(bad, 0.0, data), m).ravel()
+    at = (iy + m) * stride + ix + m
+    total, weight = np.zeros(len(at)), np.zeros(len(at))
+    for oy in range(-reach, reach + 1):
+        for ox in range(-reach, reach + 1):
+            share = float(np.exp(-0.5 * (ox * ox + oy * oy) / sigma**2))
+            there = at + oy * stride + ox
+            total += share * flat[there]
+            weight += share * good[there]
+    filled[iy, ix] = np.where(weight > 0.05, total / np.maximum(weight, 1e-12), 0.0)
+    return filled
+
+
+def gaussian_kernel(fwhm: float) -> FloatArray:
+    """Make a one-dimensional Gaussian of this FWHM, integrated over pixels, of sum 1."""
+    sigma = float(np.sqrt((fwhm * FWHM_TO_SIGMA) ** 2))
+    reach = max(1, int(np.ceil(3.0 * sigma)))
+    at = np.arange(-reach, reach + 1)
+    kernel = np.exp(-0.5 * (at / sigma) ** 2)
+    return np.asarray(kernel / kernel.sum())
+
+
+def smooth(data: FloatArray, fwhm: float) -> FloatArray:
+    """Convolve with a Gaussian of this FWHM."""
+    kernel = gaussian_kernel(fwhm)
+    once = correlate1d(data, kernel, axis=1, mode="constant")
+    return np.asarray(correlate1d(once, kernel, axis=0, mode="constant"))
+
+
+def filtered_peaks(
+    filtered: FloatArray, threshold: FloatArray, bad: BoolArray
+) -> tuple[IntArray, IntArray]:
+    """Find the local maxima of a filtered frame above a threshold.
+
+    Returns
+    -------
+    iy, ix : ndarray of int
+        Brightest first; a pixel counts when it exceeds its eight neighbours and is not bad.
+    """
+    ny, nx = filtered.shape
+    above = filtered > threshold
+    above &= ~bad
+    above[[0, -1], :] = False
+    above[:, [0, -1]] = False
+    at = np.flatnonzero(above)
+    flat = filtered.ravel()
+    value = flat[at]
+    top = np.ones(len(at), dtype=bool)
+    for oy, ox in NEIGHBOURS:
+        # of two equal neighbours the first counts
+        other = flat[at + oy * nx + ox]
+        top &= (value > other) if (oy, ox) > (0, 0) else (value >= other)
+    at = at[top]
+    at = at[np.argsort(-flat[at], kind="stable")]
+    return np.divmod(at, nx)[0].astype(np.int64), np.mod(at, nx).astype(np.int64)
+
+
+def sharp_pixels(
+    data: FloatArray, rms: FloatArray, bad: BoolArray, contrast: float, gain: float = 1.0
+) -> BoolArray:
+    """Mark pixels that stand out more sharply than any star can: cosmic rays and hot pixels.
+
+    Parameters
+    ----------
+    data, rms : ndarray
+        Frame without sky, and noise of a pixel.
+    bad : ndarray of bool
+    contrast : float
+        Light one pixel off the centre of a star over that in its centre, the smallest possible.
+    """
+    ny, nx = data.shape
+    found = np.zeros_like(bad)
+    at = np.flatnonzero((data > 6.0 * rms) & ~bad)
+    iy, ix = np.divmod(at, nx)
+    inner = (iy > 0) & (iy < ny - 1) & (ix > 0) & (ix < nx - 1)
+    at = at[inner]
+    flat, noise, flag = data.ravel(), rms.ravel(), found.ravel()
+    masked = bad.ravel()
+    for _ in range(3):
+        value = flat[at]
+        sharp = np.zeros(len(at), dtype=bool)
+        for step in (1, nx, nx + 1, nx - 1):
+            lost = masked[at - step] | masked[at + step]
+            mean = 0.5 * (
+                np.where(flag[at - step], 0.0, flat[at - step])
+                + np.where(flag[at + step], 0.0, flat[at + step])
+            )
+            share = contrast if step in (1, nx) else contrast**2
+            error = np.sqrt(
+                noise[at] ** 2 * (share**2 + 0.5) + share**2 * value + 0.5 * np.maximum(mean, 0.0)
+            )
+            sharp |= (share * value - mean > 5.0 * error) & ~lost & (mean < 0.7 * share * value)
+        sharp &= ~flag[at]
+        if not sharp.any():
+            break
+        flag[at[sharp]] = True
+    return found
+
+
+def bootstrap_fwhm(
+    data: FloatArray, rms: FloatArray, bad: BoolArray, saturation: FloatArray | float
+) -> float:
+    """Guess the FWHM from the half-maximum width of the brightest sources; nan when there is none.
+
+    Parameters
+    ----------
+    data, rms : ndarray
+        Frame without sky, and noise of a pixel.
+    saturation : float or ndarray
+        Level, above the sky, from which a peak is not trusted.
+    """
+    light = smooth(np.where(bad, 0.0, data), 2.0)
+    iy, ix = filtered_peaks(light, 5.0 * rms, bad)
+    level = np.broadcast_to(np.asarray(saturation), data.shape)[iy, ix]
+    keep = light[iy, ix] < 0.8 * level
+    iy, ix = iy[keep][:300], ix[keep][:300]
+    if len(iy) == 0:
+        return float("nan")
+    reach = 24
+    flat = np.pad(light, reach + 1).ravel()
+    lost = np.pad(bad, reach + 1, constant_values=True).ravel()
+    stride = data.shape[1] + 2 * (reach + 1)
+    at = (iy + reach + 1) * stride + ix + reach + 1
+    half = 0.5 * flat[at]
+    rays = []
+    for oy, ox in NEIGHBOURS:
+        line = at[:, None] + np.arange(reach + 1)[None, :] * (oy * stride + ox)
+        value, masked = flat[line], lost[line]
+        below = value < half[:, None]
+        first = np.where(below.any(axis=1), below.argmax(axis=1), reach).clip(1, reach)
+        row = np.arange(len(at))
+        upper, lower = value[row, first - 1], value[row, first]
+        part = (upper - half) / np.maximum(upper - lower, 1e-9)
+        length = (first - 1 + part.clip(0.0, 1.0)) * np.hypot(oy, ox)
+        spoiled = masked[row, first] | masked[row, first - 1] | ~below.any(axis=1)
+        rays.append(np.where(spoiled, np.nan, length))
+    lengths = np.array(rays)
+    enough = np.isfinite(lengths).sum(axis=0) >= 5
+    if not enough.any():
+        return float("nan")
+    width = 2.0 * np.nanmedian(lengths[:, enough], axis=0)
+    spread = np.nanmax(lengths[:, enough], axis=0) / np.nanmin(lengths[:, enough], axis=0)
+    own = np.sqrt(np.maximum(width**2 - 2.0**2, 1.0))
+    round_ = spread < 2.0
+    if round_.sum() >= 3:
+        own = own[round_]
+    return float(_densest(own[:100]))
+
+
+def _densest(values: FloatArray) -> float:
+    """Return the value around which, on a logarithmic scale, most lie; the larger wins a tie."""
+    log = np.log(values)
+    count = np.array([(np.abs(log - one) < 0.15).sum() for one in log], dtype=float)
+    best = np.flatnonzero(count == count.max())
+    centre = log[best].max()
+    return float(np.exp(np.median(log[np.abs(log - centre) < 0.15])))
