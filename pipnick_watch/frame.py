@@ -8,8 +8,11 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+from astropy.utils.exceptions import AstropyWarning
+
 from pipnick_watch.camera import Camera
 from pipnick_watch.errors import FrameError, FrameNotReadyError
+from pipnick_watch.header import number
 from pipnick_watch.outline import Outline, open_regular, outline_of
 from pipnick_watch.pixels import BoolArray, FloatArray, check_sums, one_line, read_pixels
 from pipnick_watch.settings import Settings
@@ -111,7 +114,8 @@ def read_frame(path: Path, name: str, settings: Settings) -> Frame:
     if sketch.has_checksum:
         check_sums(content, sketch)
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", AstropyWarning)
         data, mask, uncert = read_pixels(content, sketch, camera, notes)
         facts = _facts(sketch, settings, notes)
     notes += [str(one.message) for one in caught]
@@ -166,7 +170,7 @@ def _check_unit(sketch: Outline, camera: Camera, notes: list[str]) -> None:
 def _facts(sketch: Outline, settings: Settings, notes: list[str]) -> dict[str, float]:
     """Give the numbers that the header says or that follow from it."""
     keywords, site = settings.camera.keywords, settings.camera.site
-    exptime = _number(sketch.first(keywords.exptime))
+    exptime = number(sketch.first(keywords.exptime))
     if exptime < 0:
         exptime = math.nan
     start = _moment(sketch.texts(keywords.start))
@@ -189,21 +193,13 @@ def _facts(sketch: Outline, settings: Settings, notes: list[str]) -> dict[str, f
         place = target.ra, target.dec
     return {
         "exptime": exptime,
-        "airmass": _number(sketch.first(keywords.airmass)),
+        "airmass": number(sketch.first(keywords.airmass)),
         "airmass_mid": airmass_at(mjd_mid, *place, site),
         "mjd_mid": mjd_mid,
         "bjd_tdb": barycentric_jd(mjd_mid, *place, site),
         "ra": ra,
         "dec": dec,
     }
-
-
-def _number(text: str) -> float:
-    try:
-        number = float(text.upper().replace("D", "E"))
-    except ValueError:
-        return math.nan
-    return number if math.isfinite(number) else math.nan
 
 
 def _moment(texts: list[str]) -> float:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from pipnick_watch.errors import FrameError
 
-__all__ = ["BLOCK", "Header", "ReadAt", "read_header"]
+__all__ = ["BLOCK", "Header", "ReadAt", "number", "read_header"]
 
 BLOCK = 2880
 """FITS files come in blocks of this many bytes."""
@@ -27,7 +27,7 @@ ReadAt = Callable[[int, int], bytes]
 _INTEGER = re.compile(r"\s*([+-]?\d{1,18})\s*(?:/|$)")
 _TEXT = re.compile(r"\s*'((?:[^']|'')*)'?")
 _LAYOUT = re.compile(
-    r"SIMPLE|XTENSION|BITPIX|NAXIS\d{0,3}|PCOUNT|GCOUNT|GROUPS|EXTNAME|CHECKSUM|DATASUM"
+    r"SIMPLE|XTENSION|BITPIX|BSCALE|BZERO|NAXIS\d{0,3}|PCOUNT|GCOUNT|GROUPS|EXTNAME|CHECKSUM|DATASUM"
     r"|ZIMAGE|ZNAXIS\d{0,3}"
 )
 _BITS = {8, 16, 32, 64, -32, -64}
@@ -66,6 +66,18 @@ class Header:
             raise FrameError(f"impossible header: {keyword} is not a whole number")
         return int(text)
 
+    def check_scaling(self) -> None:
+        """Check that BSCALE and BZERO, where present, are numbers.
+
+        Raises
+        ------
+        FrameError
+            One of them is something else.
+        """
+        for keyword in ("BSCALE", "BZERO"):
+            if not math.isfinite(number(self.values.get(keyword, "1"))):
+                raise FrameError(f"impossible header: {keyword} is not a number")
+
     def axes(self, prefix: str = "") -> tuple[int, ...]:
         """Read the lengths of the axes, ``NAXIS1`` first; ``prefix`` Z for a compressed image.
 
@@ -78,10 +90,10 @@ class Header:
         if not 0 <= n_axes <= MAX_AXES:
             raise FrameError(f"impossible header: {prefix}NAXIS = {n_axes}")
         lengths = []
-        for number in range(1, n_axes + 1):
-            length = self.integer(f"{prefix}NAXIS{number}")
+        for axis in range(1, n_axes + 1):
+            length = self.integer(f"{prefix}NAXIS{axis}")
             if length < 0:
-                raise FrameError(f"impossible header: {prefix}NAXIS{number} = {length}")
+                raise FrameError(f"impossible header: {prefix}NAXIS{axis} = {length}")
             lengths.append(length)
         return tuple(lengths)
 
@@ -161,6 +173,15 @@ def read_header(read: ReadAt, start: int, wanted: Collection[str]) -> Header | N
     raise FrameError(f"impossible header: no END in {MAX_BLOCKS} blocks")
 
 
+def number(text: str) -> float:
+    """Read a number of a header; nan when it is none, or not finite."""
+    try:
+        value = float(text.upper().replace("D", "E"))
+    except ValueError:
+        return math.nan
+    return value if math.isfinite(value) else math.nan
+
+
 def _split(card: str) -> tuple[str, str]:
     if card.startswith("HIERARCH"):
         keyword, equals, value = card[8:].partition("=")
@@ -177,5 +198,5 @@ def _value(field: str) -> str:
     text = _TEXT.match(field)
     if text:
         return text[1].replace("''", "'").rstrip()
-    number = _INTEGER.match(field)
-    return number[1] if number else field.partition("/")[0].strip()
+    integer = _INTEGER.match(field)
+    return integer[1] if integer else field.partition("/")[0].strip()

@@ -245,6 +245,7 @@ def _part(header: Header, *, primary: bool) -> Part:
     axes: tuple[int, ...] = ()
     if compressed or (kind == "IMAGE" and header.data_size()):
         axes = header.axes("Z" if compressed else "")
+        header.check_scaling()
     return Part(
         name=header.values.get("EXTNAME", "").strip().upper(),
         start=header.start,

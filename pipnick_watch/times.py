@@ -2,6 +2,7 @@
 
 import math
 import re
+import warnings
 from datetime import UTC, datetime, timedelta
 
 import astropy.units as u
@@ -13,12 +14,13 @@ from pipnick_watch.camera import Site
 
 __all__ = ["airmass_at", "angle_degrees", "barycentric_jd", "mjd_of", "split_time"]
 
-# Nothing here may need the network, on any night: the Earth's rotation from the bundled table,
-# and beyond its end as it is foretold, which moves a time by microseconds.
+# Nothing here may need the network, on any night: the Earth's rotation comes from the bundled
+# table, and beyond its end from nowhere, which moves a time by microseconds.
 iers.conf.auto_download = False
 iers.conf.auto_max_age = None
 iers.conf.iers_degraded_accuracy = "ignore"
 
+MJD_MIN, MJD_MAX = 15020.0, 88069.0  # 1900 to 2100, where the Earth's ephemeris holds
 MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 _DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})")
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2}):(\d{2}(?:\.\d*)?)\s*(Z|[+-]\d{2}:?\d{2})?", re.IGNORECASE)
@@ -115,9 +117,11 @@ def barycentric_jd(mjd: float, ra: float, dec: float, site: Site | None) -> floa
     """
     if not _known(mjd, ra, dec):
         return math.nan
-    time = _time(mjd, site)
-    delay = time.light_travel_time(SkyCoord(ra * u.deg, dec * u.deg))
-    return float((time.tdb + delay).jd)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the table of the Earth's rotation ends; see above
+        time = _time(mjd, site)
+        delay = time.light_travel_time(SkyCoord(ra * u.deg, dec * u.deg))
+        return float((time.tdb + delay).jd)
 
 
 def airmass_at(mjd: float, ra: float, dec: float, site: Site | None) -> float:
@@ -130,11 +134,12 @@ def airmass_at(mjd: float, ra: float, dec: float, site: Site | None) -> float:
     """
     if site is None or not _known(mjd, ra, dec):
         return math.nan
-    time = _time(mjd, site)
-    place = SkyCoord(ra * u.deg, dec * u.deg).transform_to(
-        AltAz(obstime=time, location=time.location)
-    )
-    c: float = math.sin(float(place.alt.rad))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        time = _time(mjd, site)
+        horizon = AltAz(obstime=time, location=time.location)
+        place = SkyCoord(ra * u.deg, dec * u.deg).transform_to(horizon)
+        c: float = math.sin(float(place.alt.rad))
     if c < 0:
         return math.nan
     return (1.002432 * c**2 + 0.148386 * c + 0.0096467) / (
@@ -143,7 +148,7 @@ def airmass_at(mjd: float, ra: float, dec: float, site: Site | None) -> float:
 
 
 def _known(mjd: float, ra: float, dec: float) -> bool:
-    return math.isfinite(mjd) and math.isfinite(ra) and abs(dec) <= 90
+    return MJD_MIN < mjd < MJD_MAX and math.isfinite(ra) and abs(dec) <= 90
 
 
 def _time(mjd: float, site: Site | None) -> Time:
