@@ -4,9 +4,12 @@ from pipnick_watch.simulate.field import FieldSettings, place_stars, sky_noise
 from pipnick_watch.simulate.files import OTHER_GAIN, frame_bytes, write_frame, write_slowly
 from pipnick_watch.simulate.frames import SimulatedFrame, expose, simulate_field
 from pipnick_watch.simulate.headers import Pointing
+from pipnick_watch.simulate.night import CLUSTER, FIELD, play_night, prepare_night
 from pipnick_watch.simulate.psf import Optics
 
 __all__ = [
+    "CLUSTER",
+    "FIELD",
     "OTHER_GAIN",
     "FieldSettings",
     "Optics",
@@ -15,6 +18,8 @@ __all__ = [
     "expose",
     "frame_bytes",
     "place_stars",
+    "play_night",
+    "prepare_night",
     "simulate_field",
     "sky_noise",
     "write_frame",

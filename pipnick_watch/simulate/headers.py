@@ -43,13 +43,18 @@ def _iso(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-4]
 
 
+def _mjd(moment: datetime) -> float:
+    since = moment - datetime(1858, 11, 17, tzinfo=UTC)
+    return round(since.total_seconds() / 86400, 9)
+
+
 def _sexagesimal(value: float, decimals: int) -> str:
-    """Write degrees or hours with colons."""
+    """Write degrees or hours with colons, without a leading zero."""
     units = round(abs(value) * 3600 * 10**decimals)
     whole, rest = divmod(units, 10**decimals)
     minutes, seconds = divmod(whole, 60)
     tail = f"{seconds:02d}.{rest:0{decimals}d}"
-    return f"{'-' if value < 0 else ''}{minutes // 60:02d}:{minutes % 60:02d}:{tail}"
+    return f"{'-' if value < 0 else ''}{minutes // 60}:{minutes % 60:02d}:{tail}"
 
 
 def nickel_header(pointing: Pointing, shape: tuple[int, int]) -> fits.Header:
@@ -58,12 +63,13 @@ def nickel_header(pointing: Pointing, shape: tuple[int, int]) -> fits.Header:
     The WCS is the telescope's pointing, not a solution; GAIN is an index, not a gain.
     """
     end = pointing.start + timedelta(seconds=pointing.exptime)
+    exptime = int(pointing.exptime) if pointing.exptime % 1 == 0 else pointing.exptime
     step = PLATE_SCALE / 3600
     header = fits.Header()
     for keyword, value, comment in (
         ("OBSNUM", pointing.number, "OBSERVATION NUMBER"),
         ("OBSTYPE", "OBJECT", "IMAGE TYPE"),
-        ("EXPTIME", pointing.exptime, "Exp time (not counting shutter error)"),
+        ("EXPTIME", exptime, "Exp time (not counting shutter error)"),
         ("PROGRAM", "NEWCAM", "New Lick Camera"),
         ("VERSION", "nickel_direct", "Data acquisition version"),
         ("DATE", _iso(end), "UT of CCD readout & descramble"),
@@ -91,7 +97,9 @@ def nickel_header(pointing: Pointing, shape: tuple[int, int]) -> fits.Header:
         ("CRVAL1", pointing.ra, "[deg] Coordinate value at reference point"),
         ("CRVAL2", pointing.dec, "[deg] Coordinate value at reference point"),
         ("DATE-BEG", _iso(pointing.start), "ISO-8601 time at start of observation"),
+        ("MJD-BEG", _mjd(pointing.start), "[d] MJD at start of observation"),
         ("DATE-END", _iso(end), "ISO-8601 time at end of observation"),
+        ("MJD-END", _mjd(end), "[d] MJD at end of observation"),
         ("RADESYS", "FK5", "Equatorial coordinate system"),
         ("EQUINOX", 2000.0, "[yr] Equinox of equatorial coordinates"),
     ):

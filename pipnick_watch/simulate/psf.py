@@ -107,7 +107,8 @@ def _image_radius(optics: Optics, scale: float, flux: float) -> int:
     peak = max(flux, 0.0) * slope / (math.pi * scale**2)
     for_wing = (peak / FAINTEST_WING) ** (0.5 / optics.beta)
     stretch = 1 / math.sqrt(1 - optics.ellipticity)
-    return math.ceil(scale * stretch * max(for_light, for_wing)) + 2
+    reach: float = scale * stretch * max(for_light, for_wing)
+    return math.ceil(reach) + 2
 
 
 def star_image(
