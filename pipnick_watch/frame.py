@@ -12,14 +12,13 @@ from astropy.utils.exceptions import AstropyWarning
 
 from pipnick_watch.camera import Camera
 from pipnick_watch.errors import FrameError, FrameNotReadyError
-from pipnick_watch.header import number
+from pipnick_watch.header import ReadAt, number
 from pipnick_watch.outline import Outline, open_regular, outline_of
 from pipnick_watch.pixels import BoolArray, FloatArray, check_sums, one_line, read_pixels
 from pipnick_watch.settings import Settings
 from pipnick_watch.times import airmass_at, angle_degrees, barycentric_jd, mjd_of, split_time
 
 __all__ = ["Frame", "read_frame"]
-
 
 MAX_WARNINGS = 10
 CLOCK_TOLERANCE = 2.0  # seconds by which the end keyword may disagree, beside 1 % of the exposure
@@ -139,18 +138,22 @@ def _snapshot(path: Path, camera: Camera) -> tuple[bytes, Outline]:
     """Take the file's bytes in one read, and prove that nobody wrote to it meanwhile."""
     with open_regular(path) as descriptor:
         before = os.fstat(descriptor)
-        # refuses what is not worth the memory
-        outline_of(lambda at, size: os.pread(descriptor, size, at), before, camera)
+        # first from the headers alone: what is refused or short is not worth the memory
+        _whole(lambda at, size: os.pread(descriptor, size, at), before, camera)
         with open(descriptor, "rb", closefd=False) as file:
             content = file.read(before.st_size + 1)
         after = os.fstat(descriptor)
     same = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
     if not same or len(content) != before.st_size:
         raise FrameNotReadyError("written to while it was read")
-    sketch = outline_of(lambda at, size: content[at : at + size], before, camera)
+    return content, _whole(lambda at, size: content[at : at + size], before, camera)
+
+
+def _whole(read: ReadAt, status: os.stat_result, camera: Camera) -> Outline:
+    sketch = outline_of(read, status, camera)
     if not sketch.complete:
         raise FrameNotReadyError(sketch.reason)
-    return content, sketch
+    return sketch
 
 
 def _check_unit(sketch: Outline, camera: Camera, notes: list[str]) -> None:
