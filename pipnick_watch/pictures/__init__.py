@@ -1,1 +1,18 @@
 """PNGs and the page."""
+
+from pipnick_watch.pictures.group_sheets import draw_groups, group_sheets
+from pipnick_watch.pictures.groups import GroupSheets, prepare_groups
+from pipnick_watch.pictures.picture import SourcePicture, prepare_picture
+from pipnick_watch.pictures.png import write_png
+from pipnick_watch.pictures.sources import draw_sources
+
+__all__ = [
+    "GroupSheets",
+    "SourcePicture",
+    "draw_groups",
+    "draw_sources",
+    "group_sheets",
+    "prepare_groups",
+    "prepare_picture",
+    "write_png",
+]

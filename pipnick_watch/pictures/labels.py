@@ -8,7 +8,9 @@ __all__ = ["place_labels"]
 FloatArray = npt.NDArray[np.float64]
 
 # Right first: that is where a reader looks; then the other sides, then further out.
-_ANGLES = np.deg2rad([0.0, 35.0, -35.0, 180.0, 145.0, -145.0, 90.0, -90.0, 62.0, -62.0, 118.0, -118.0])
+_ANGLES = np.deg2rad(
+    [0.0, 35.0, -35.0, 180.0, 145.0, -145.0, 90.0, -90.0, 62.0, -62.0, 118.0, -118.0]
+)
 _DISTANCES = (0.0, 10.0, 22.0, 38.0, 60.0, 90.0)
 
 

@@ -28,11 +28,7 @@ SINGLE, GROUPED, FLAGGED, SATURATED_STAR = range(4)
 # These say something of the whole frame, or what the mark of a group says already, or that a bad
 # column crosses the far wings: marking them would hide the sources that need a look.
 _NO_MARK = (
-    Flag.UNDERSAMPLED
-    | Flag.NO_APCOR
-    | Flag.PSF_FALLBACK
-    | Flag.BLENDED
-    | Flag.N_PIXELS_FIT_PARTIAL
+    Flag.UNDERSAMPLED | Flag.NO_APCOR | Flag.PSF_FALLBACK | Flag.BLENDED | Flag.N_PIXELS_FIT_PARTIAL
 )
 
 
@@ -84,7 +80,7 @@ class SourcePicture:
         The frame's own, (ny, nx).
     x, y, flux : ndarray, shape (n,)
         Frame pixels and electrons, the brightest source first.
-    ids, flags, group_size, kinds : ndarray of int, shape (n,)
+    ids, flags, group_id, group_size, iter_detected, kinds : ndarray of int, shape (n,)
         ``kinds`` holds SINGLE, GROUPED, FLAGGED or SATURATED_STAR.
     psf : PsfView or None
     """
@@ -101,7 +97,9 @@ class SourcePicture:
     flux: npt.NDArray[np.float64]
     ids: npt.NDArray[np.int64]
     flags: npt.NDArray[np.int64]
+    group_id: npt.NDArray[np.int64]
     group_size: npt.NDArray[np.int64]
+    iter_detected: npt.NDArray[np.int64]
     kinds: npt.NDArray[np.int64]
     psf: PsfView | None
 
@@ -135,8 +133,9 @@ def prepare_picture(frame: Frame, measurement: Measurement, settings: Settings) 
 
     table = measurement.catalogue
     x, y, flux = (np.asarray(table[name], float) for name in ("x_fit", "y_fit", "flux_psf"))
-    ids, flags, group_size = (
-        np.asarray(table[name], np.int64) for name in ("id", "flags", "group_size")
+    ids, flags, group_id, group_size, iter_detected = (
+        np.asarray(table[name], np.int64)
+        for name in ("id", "flags", "group_id", "group_size", "iter_detected")
     )
     order = np.argsort(-flux, kind="stable")
     ny, nx = frame.data.shape
@@ -153,7 +152,9 @@ def prepare_picture(frame: Frame, measurement: Measurement, settings: Settings) 
         flux=flux[order],
         ids=ids[order],
         flags=flags[order],
+        group_id=group_id[order],
         group_size=group_size[order],
+        iter_detected=iter_detected[order],
         kinds=source_kinds(flags, group_size)[order],
         psf=measurement.psf,
     )

@@ -9,8 +9,14 @@ from matplotlib.figure import Figure
 from pipnick_watch.photometry.measurement import PsfView
 from pipnick_watch.pictures.picture import FrameFacts
 from pipnick_watch.pictures.theme import (
-    AMBER, BLUE, DIM, DIVERGING, INK, add_axes, add_text,
-)  # fmt: skip
+    AMBER,
+    BLUE,
+    DIM,
+    DIVERGING,
+    INK,
+    add_axes,
+    add_text,
+)
 
 __all__ = ["draw_psf"]
 
@@ -55,7 +61,8 @@ def draw_psf(figure: Figure, psf: PsfView | None, facts: FrameFacts, box: Box) -
         else:
             axes.imshow(_stretched(stamp), origin="lower", cmap="magma", vmin=0.0, vmax=1.0)
         add_text(figure, left + number * step, top + 5.0, title, size=8.5, color=DIM)
-    _draw_profile(figure, psf, facts, (left + 40.0, bottom + 32.0, width - 40.0, top - side - 46.0 - bottom))
+    profile = (left + 40.0, bottom + 32.0, width - 40.0, top - side - 46.0 - bottom)
+    _draw_profile(figure, psf, facts, profile)
 
 
 def _draw_profile(figure: Figure, psf: PsfView, facts: FrameFacts, box: Box) -> None:
@@ -66,12 +73,12 @@ def _draw_profile(figure: Figure, psf: PsfView, facts: FrameFacts, box: Box) -> 
     axes.axhline(0.0, color=DIM, linewidth=0.6)
     half = psf.fwhm / 2.0
     if math.isfinite(half):
-        axes.plot([0.0, half, half], [0.5, 0.5, 0.0], color=INK, linewidth=0.9, linestyle="--")
+        beside = half + 0.1 * reach
+        axes.plot([half, half], [0.0, 0.5], color=INK, linewidth=0.9, linestyle="--")
+        axes.plot([0.0, beside], [0.5, 0.5], color=INK, linewidth=0.9, linestyle="--")
         arcsec = psf.fwhm * facts.plate_scale
-        add_text(
-            axes, half + 0.12 * reach, 0.58, f"FWHM {psf.fwhm:.2f} px = {arcsec:.2f}″",
-            size=10.0, va="bottom",
-        )  # fmt: skip
+        text = f"FWHM {psf.fwhm:.2f} px = {arcsec:.2f}″"
+        add_text(axes, beside + 0.01 * reach, 0.5, text, size=10.0, va="center")
     axes.errorbar(
         psf.radius, psf.profile / peak, yerr=np.abs(psf.profile_err / peak),
         fmt="o", color=BLUE, markersize=3.5, elinewidth=0.8, label="stars", zorder=3,

@@ -3,32 +3,42 @@
 import math
 
 import numpy as np
-import numpy.typing as npt
-from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from pipnick_watch.pictures.labels import place_labels
+from pipnick_watch.pictures.frame_view import (
+    FrameView,
+    draw_frame,
+    draw_heading,
+    draw_labels,
+    draw_marks,
+    mark_radii,
+)
 from pipnick_watch.pictures.picture import FrameFacts, SourcePicture
 from pipnick_watch.pictures.psf import draw_psf
 from pipnick_watch.pictures.theme import (
-    AMBER, DIM, GROUND, INK, MARKS, TINT, add_axes, add_text, facts_line, new_figure, plain, short_flux,
-)  # fmt: skip
+    AMBER,
+    DIM,
+    HEIGHT,
+    INK,
+    MARKS,
+    TINT,
+    add_axes,
+    add_text,
+    facts_line,
+    new_figure,
+    plain,
+    short_flux,
+)
 
 __all__ = ["LABELLED", "WITH_ID", "draw_sources"]
 
 LABELLED = 60
 """At most so many sources carry their flux: the brightest ones."""
 
-WITH_ID = 25
+WITH_ID = 40
 """Up to so many sources carry their number in the catalogue too."""
 
-POINTS = 0.72  # of a screen pixel
-WIDTH, HEIGHT = 1366.0, 740.0  # a small laptop's screen, less its panel
-FIELD = (54.0, 62.0, 660.0, 596.0)  # left, bottom, width, height of the frame at most
 SIDE = (786.0, 566.0)  # left and width of what stands beside it
-MASK_SHARE = 0.45
 
 
 def draw_sources(picture: SourcePicture) -> Figure:
@@ -43,18 +53,10 @@ def draw_sources(picture: SourcePicture) -> Figure:
     Figure
         To be written with ``png.write_png``; pyplot knows nothing of it.
     """
-    figure = new_figure(WIDTH, HEIGHT)
+    figure = new_figure()
     facts = picture.facts
-    title = f"{plain(facts.object, 48)}   {plain(facts.filter, 16)}"
-    heading = add_text(figure, 20.0, HEIGHT - 33.0, title, size=16.0, weight="bold")
-    box = heading.get_window_extent()
-    add_text(
-        figure, box.x1 / figure.dpi * 100.0 + 18.0, HEIGHT - 33.0, plain(facts.name, 80),
-        size=10.0, color=DIM,
-    )  # fmt: skip
-    add_text(figure, 20.0, HEIGHT - 60.0, facts_line(facts), size=10.5)
-
-    _draw_frame(figure, picture)
+    draw_heading(figure, picture, facts_line(facts))
+    _draw_sources(draw_frame(figure, picture), picture)
     _draw_legend(figure, picture)
     left, width = SIDE
     bottom = 44.0
@@ -64,114 +66,20 @@ def draw_sources(picture: SourcePicture) -> Figure:
     return figure
 
 
-def _draw_frame(figure: Figure, picture: SourcePicture) -> None:
-    """Draw the frame in zscale with its marks, labels and colour bar."""
-    ny, nx = picture.shape
-    left, bottom, width, height = FIELD
-    scale = min(width / nx, height / ny)
-    shown = (max(nx * scale, 8.0), max(ny * scale, 8.0))
-    bottom += (height - shown[1]) / 2.0
-    axes = add_axes(figure, (left, bottom, *shown))
-    axes.imshow(
-        _coloured(picture), origin="lower", aspect="auto",
-        extent=(-0.5, nx - 0.5, -0.5, ny - 0.5),
-        interpolation="antialiased" if scale < 1.0 else "nearest",
-    )  # fmt: skip
-    axes.set_xlim(-0.5, nx - 0.5)
-    axes.set_ylim(-0.5, ny - 0.5)
-
-    radii = _mark_radii(picture, scale)
-    _mark_sources(axes, picture, radii)
-    _label_sources(axes, picture, radii, scale, shown)
-    if len(picture.x) == 0:
-        add_text(
-            axes, (nx - 1) / 2, (ny - 1) / 2,
-            f"No source above {picture.facts.thresh:g} times the noise of the sky",
-            size=13.0, ha="center", va="center",
-            bbox={"facecolor": GROUND, "edgecolor": DIM, "alpha": 0.85, "pad": 8.0},
-        )  # fmt: skip
-
-    bar = add_axes(figure, (left + shown[0] + 10.0, bottom, 12.0, shown[1]))
-    greys = ScalarMappable(norm=Normalize(picture.low, picture.high), cmap="gray")
-    figure.colorbar(greys, cax=bar)
-    add_text(
-        figure, left + shown[0] + 10.0, bottom + shown[1] + 5.0, "e⁻ per pixel",
-        size=8.0, color=DIM,
-    )  # fmt: skip
-
-
-def _coloured(picture: SourcePicture) -> npt.NDArray[np.uint8]:
-    """Make the frame's greys a picture, with the pixels that were left out tinted."""
-    colours = np.repeat(picture.image[:, :, np.newaxis], 3, axis=2)
-    masked = picture.mask
-    tint = np.array(TINT) * 255.0
-    colours[masked] = ((1.0 - MASK_SHARE) * colours[masked] + MASK_SHARE * tint).astype(np.uint8)
-    return colours
-
-
-def _mark_radii(picture: SourcePicture, scale: float) -> npt.NDArray[np.float64]:
-    """Size the marks, in screen pixels, so that each encloses what is seen of its star."""
-    fwhm = float(picture.facts.figures.get("fwhm", math.nan))
-    if not (math.isfinite(fwhm) and fwhm > 0.0):
-        fwhm = 4.0
-    # A Moffat with an exponent of 3 is near enough to tell where a star stops being white.
-    core = 0.98 * fwhm
-    peak = 2.0 * np.nan_to_num(picture.flux) / (np.pi * core**2)
-    white = np.clip(peak / (0.5 * (picture.high - picture.low)), 1.0, None)
-    radii = core * np.sqrt(np.cbrt(white) - 1.0) * scale + 3.0
-    least, most = (7.0, 22.0) if len(radii) <= 300 else (4.0, 14.0)
-    return np.clip(radii, least, most)
-
-
-def _mark_sources(
-    axes: Axes, picture: SourcePicture, radii: npt.NDArray[np.float64]
-) -> None:
-    """Put a mark around each source."""
+def _draw_sources(view: FrameView, picture: SourcePicture) -> None:
+    """Mark each source by its kind, and write the fluxes of the brightest beside them."""
+    places = np.stack([picture.x, picture.y], axis=1)
+    radii = mark_radii(picture, view.scale)
     for kind, (_, shape, colour) in MARKS.items():
         chosen = picture.kinds == kind
-        axes.scatter(
-            picture.x[chosen], picture.y[chosen], s=(2.0 * POINTS * radii[chosen]) ** 2,
-            marker=shape, facecolors="none", edgecolors=colour, linewidths=1.1,
-        )  # fmt: skip
-
-
-def _label_sources(
-    axes: Axes,
-    picture: SourcePicture,
-    radii: npt.NDArray[np.float64],
-    scale: float,
-    field: tuple[float, float],
-) -> None:
-    """Write the fluxes of the brightest sources beside them."""
-    chosen = np.flatnonzero(np.isfinite(picture.flux))[:LABELLED]
-    texts = [short_flux(picture.flux[index]) for index in chosen]
-    if len(picture.x) <= WITH_ID:
-        texts = [
-            f"#{picture.ids[index]}  {text}" for index, text in zip(chosen, texts, strict=True)
-        ]
-    size = 9.0 if len(picture.x) <= WITH_ID else 8.0
-    places = np.stack([picture.x + 0.5, picture.y + 0.5], axis=1) * scale
-    boxes = np.array([(len(text) * 0.64 * size / POINTS + 4.0, 1.5 * size) for text in texts])
-    centres, distant = place_labels(chosen, boxes.reshape(-1, 2), places, radii, field)
-    for index, text, centre, far in zip(chosen, texts, centres, distant, strict=True):
-        x, y = centre / scale - 0.5
-        colour = MARKS[int(picture.kinds[index])][2]
-        if far:
-            start = places[index] + radii[index] * _towards(places[index], centre)
-            axes.plot(*np.transpose([start / scale - 0.5, (x, y)]), color=colour, linewidth=0.6)
-        add_text(
-            axes, x, y, text, size=size, color=colour, ha="center", va="center", zorder=4,
-            bbox={"facecolor": GROUND, "edgecolor": "none", "alpha": 0.6, "pad": 1.0},
-        )  # fmt: skip
-
-
-def _towards(
-    start: npt.NDArray[np.float64], end: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """Return the direction from one place to another, of length 1."""
-    step = end - start
-    direction: npt.NDArray[np.float64] = step / max(float(np.hypot(*step)), 1e-9)
-    return direction
+        draw_marks(view, places[chosen], radii[chosen], shape, colour)
+    labelled = np.flatnonzero(np.isfinite(picture.flux))[:LABELLED]
+    texts = [short_flux(flux) for flux in picture.flux[labelled]]
+    if len(places) <= WITH_ID:
+        texts = [f"#{number}  {text}" for number, text in zip(picture.ids, texts, strict=False)]
+    colours = [MARKS[int(kind)][2] for kind in picture.kinds[labelled]]
+    size = 9.0 if len(places) <= WITH_ID else 8.0
+    draw_labels(view, labelled, texts, colours, places, radii, size)
 
 
 def _draw_legend(figure: Figure, picture: SourcePicture) -> None:
@@ -186,10 +94,12 @@ def _draw_legend(figure: Figure, picture: SourcePicture) -> None:
         colour = colour if count else DIM
         axes.scatter([x], [26.0], s=60.0, marker=shape, facecolors="none", edgecolors=colour)
         add_text(axes, x + 11.0, 26.0, f"{name} {count}", size=9.0, color=colour, va="center")
-        x += 125.0
+        x += 132.0
     axes.scatter([x], [26.0], s=70.0, marker="s", color=[(*TINT, 1.0)])
     add_text(axes, x + 11.0, 26.0, "masked", size=9.0, color=DIM, va="center")
     n_sources = len(picture.x)
+    if n_sources == 0:
+        return
     if n_sources <= WITH_ID:
         text = "labels: number in the catalogue, flux_psf in e⁻"
     elif n_sources <= LABELLED:
@@ -205,9 +115,10 @@ def _draw_figures(figure: Figure, facts: FrameFacts, left: float, y: float) -> N
         name: float(facts.figures.get(name, math.nan))
         for name in ("fwhm", "ellipticity", "pa", "n_psf", "psf_mismatch", "apcor", "ref_radius")
     }
-    if math.isfinite(number["fwhm"]):
-        arcsec = number["fwhm"] * facts.plate_scale
-        add_text(figure, left, y, f"{arcsec:.2f}″", size=24.0, weight="bold")
+    if not math.isfinite(number["fwhm"]):
+        return
+    arcsec = number["fwhm"] * facts.plate_scale
+    add_text(figure, left, y, f"{arcsec:.2f}″", size=24.0, weight="bold")
     upper = (
         ("fwhm", "FWHM {:.2f} px", 1.0), ("ellipticity", "ellipticity {:.2f}", 1.0),
         ("pa", "angle {:.0f}°", 1.0),

@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.text import Text
 
 from pipnick_watch.pictures.picture import FLAGGED, GROUPED, SATURATED_STAR, SINGLE, FrameFacts
 
-__all__ = ["AMBER", "BLUE", "DIM", "DIVERGING", "GROUND", "INK", "MARKS", "PINK", "TINT", "YELLOW"]
+__all__ = ["AMBER", "BLUE", "DIM", "DIVERGING", "GREYS", "GROUND", "HEIGHT", "INK", "MARKS"]
+__all__ += ["PINK", "POINTS", "SHARPNESS", "TINT", "WIDTH", "YELLOW"]
 __all__ += ["add_axes", "add_text", "facts_line", "new_figure", "plain", "short_flux"]
 
 GROUND = "#0d0f12"
@@ -36,26 +37,34 @@ MARKS = {
 }
 """Name, shape and colour of each kind of source: Okabe and Ito's, lightened for a dark ground."""
 
+GREYS = ListedColormap(np.linspace(0.0, 1.0, 256)[:, np.newaxis] ** 1.4 * np.full(3, 0.92), "night")
+"""Greys with a dark sky and no glaring white."""
+
 DIVERGING = LinearSegmentedColormap.from_list("residual", [BLUE, "#101418", AMBER])
 
+WIDTH, HEIGHT = 1366.0, 740.0
+"""Of a picture, in screen pixels: a small laptop's screen, less its panel."""
+
+POINTS = 0.72
+"""Of a screen pixel: what sizes of text and marks are given in."""
+
 FONT = "DejaVu Sans"  # comes with matplotlib, so that a picture is the same on every machine
-DOTS_PER_INCH = 100.0
-SHARPNESS = 1.5
+SHARPNESS = 1.3
+"""Dots of the file for each screen pixel."""
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """Make an empty figure of so many pixels on a laptop's screen; the file has more of them."""
-    figure = Figure(figsize=(width / DOTS_PER_INCH, height / DOTS_PER_INCH), facecolor=GROUND)
-    figure.set_dpi(DOTS_PER_INCH * SHARPNESS)
+def new_figure() -> Figure:
+    """Make an empty figure of WIDTH × HEIGHT pixels on the screen; the file has more of them."""
+    inch = 72.0 / POINTS
+    figure = Figure(figsize=(WIDTH / inch, HEIGHT / inch), dpi=inch * SHARPNESS, facecolor=GROUND)
     FigureCanvasAgg(figure)
     return figure
 
 
 def add_axes(figure: Figure, box: tuple[float, float, float, float], size: float = 8.0) -> Axes:
     """Add axes at (left, bottom, width, height) in the screen pixels of :func:`new_figure`."""
-    wide, high = figure.get_size_inches() * DOTS_PER_INCH
     left, bottom, width, height = box
-    axes = figure.add_axes((left / wide, bottom / high, width / wide, height / high))
+    axes = figure.add_axes((left / WIDTH, bottom / HEIGHT, width / WIDTH, height / HEIGHT))
     axes.set_facecolor(GROUND)
     axes.tick_params(
         colors=DIM, labelsize=size, labelfontfamily=FONT, length=3.0, width=0.7, pad=2.0
@@ -71,8 +80,7 @@ def add_text(
     """Write text as it is, never as mathematics: at screen pixels of a figure, data of axes."""
     look.setdefault("color", INK)
     if isinstance(place, Figure):
-        wide, high = place.get_size_inches() * DOTS_PER_INCH
-        x, y = x / wide, y / high
+        x, y = x / WIDTH, y / HEIGHT
     return place.text(
         x, y, plain(text), size=size, family=FONT, parse_math=False, usetex=False, **look
     )
@@ -124,5 +132,5 @@ def _time(mjd: float) -> str:
     """Write the middle of the exposure as a date and time, UTC."""
     if not -600_000.0 < mjd < 2_900_000.0:
         return "time unknown"
-    moment = datetime(1858, 11, 17) + timedelta(seconds=float(np.rint(mjd * 86400.0)))  # noqa: DTZ001
+    moment = datetime(1858, 11, 17) + timedelta(seconds=float(np.rint(mjd * 86400.0)))
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC (mid)"
