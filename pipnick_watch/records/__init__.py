@@ -1,1 +1,20 @@
 """What lands on disk and survives: the file table, catalogues, CSVs, the night log, locks."""
+
+from pipnick_watch.records.cells import table_lines
+from pipnick_watch.records.layout import Layout, same_frames
+from pipnick_watch.records.locks import daemon_lock, hold_frame_lock, probe_frame_lock
+from pipnick_watch.records.nightlog import Entry
+from pipnick_watch.records.records import Records
+from pipnick_watch.records.result import FrameResult
+
+__all__ = [
+    "Entry",
+    "FrameResult",
+    "Layout",
+    "Records",
+    "daemon_lock",
+    "hold_frame_lock",
+    "probe_frame_lock",
+    "same_frames",
+    "table_lines",
+]

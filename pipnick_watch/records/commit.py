@@ -1,0 +1,262 @@
+"""How changes of frames become durable: catalogues, then objects' CSVs, then rows of frames.csv."""
+
+import contextlib
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipnick_watch.errors import RecordsError
+from pipnick_watch.records.layout import Kind
+from pipnick_watch.records.nightlog import Entry, NightLog
+from pipnick_watch.records.objectcsv import (
+    CatalogueGoneError,
+    add_lines,
+    file_size,
+    has_our_header,
+    read_lines,
+    write_lines,
+)
+
+__all__ = ["GONE", "KINDS", "Change", "commit", "mismatched"]
+
+KINDS: tuple[Kind, Kind] = ("unconsolidated", "consolidated")
+GONE = "its catalogue is gone; it is measured again"
+"""Reason of a frame whose catalogue has vanished."""
+
+Place = tuple[Kind, str]
+"""An object's CSV: its kind and its object."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Change:
+    """A row that a frame is to get.
+
+    Attributes
+    ----------
+    row : dict
+        Values of ``columns.NIGHT_LOG`` by name, without the sizes of the CSVs.
+    consolidated : bool
+        A consolidated catalogue of the frame exists.
+    bodies : dict
+        Lines of the catalogues that are new; without them the one on disk stands.
+    """
+
+    row: dict[str, Any]
+    consolidated: bool = False
+    bodies: dict[Kind, bytes] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, entry: Entry, **values: Any) -> "Change":
+        """Change some values of the row that a frame has."""
+        return cls(row={**entry.facts, **values}, consolidated=entry.consol_bytes is not None)
+
+    @property
+    def frame(self) -> str:
+        """The frame."""
+        return str(self.row["frame"])
+
+    @property
+    def object(self) -> str:
+        """The object."""
+        return str(self.row["object"])
+
+    def home(self, kind: Kind) -> str | None:
+        """Name the object whose CSV of this kind is to hold the frame's lines, if any."""
+        if self.row["status"] != "done" or self.row["reason"]:
+            return None
+        return self.object if kind == "unconsolidated" or self.consolidated else None
+
+
+def commit(
+    log: NightLog,
+    changes: Iterable[Change],
+    *,
+    since: float | None = None,
+    remake: Iterable[Place] = (),
+    stamp: dict[str, Any],
+) -> None:
+    """Make changes durable, all in one append to frames.csv; the caller holds the records lock.
+
+    Parameters
+    ----------
+    log : NightLog
+        Fresh.
+    changes : iterable of Change
+        At most one for a frame.
+    since : float, optional
+        When the frame was complete, on the monotonic clock; gives ``latency_s``.
+    remake : iterable of Place
+        CSVs to make anew whatever changes.
+    stamp : dict
+        What every new row gets.
+
+    Raises
+    ------
+    OSError
+        The rows were not added; what is on disk is as before, or is put right by the next commit.
+    RecordsError
+        ``reduced/`` is missing: nothing is written into an empty mount point.
+    """
+    layout = log.layout
+    if not layout.reduced.is_dir():
+        raise RecordsError(f"{layout.reduced}: is missing; is its disk mounted?")
+    known = {change.frame: change for change in changes}
+    while True:
+        try:
+            sizes = _write(log, known, set(remake))
+        except _LostError as lost:
+            known[lost.frame] = lost.change
+        else:
+            break
+    rows = _rows(log, list(known.values()), sizes)
+    if not rows:
+        return
+
+    def latest() -> list[dict[str, Any]]:
+        waited = {} if since is None else {"latency_s": time.monotonic() - since}
+        return [{**row, **stamp, **waited} for row in rows]
+
+    log.append(latest)
+    remove_stale(log)
+
+
+def mismatched(log: NightLog) -> set[Place]:
+    """Find the objects' CSVs whose size is not the one last recorded."""
+    return {
+        (kind, name)
+        for (kind, name), size in log.recorded().items()
+        if file_size(log.layout.object_csv(name, kind)) != size
+    }
+
+
+def remove_stale(log: NightLog) -> None:
+    """Remove catalogues that are nobody's now: the frame was renamed or has another object."""
+    for kind, name, band, stem in log.take_stale():
+        with contextlib.suppress(OSError):  # it is harmless, and the next start tries again
+            log.layout.catalogue(name, band, stem, kind).unlink(missing_ok=True)
+
+
+class _LostError(Exception):
+    """A frame's catalogue is gone: ``change`` says so."""
+
+    def __init__(self, frame: str, change: Change) -> None:
+        super().__init__(frame)
+        self.frame = frame
+        self.change = change
+
+
+def _write(log: NightLog, changes: dict[str, Change], remake: set[Place]) -> dict[Place, int]:
+    """Write catalogues and objects' CSVs; give the sizes of the CSVs."""
+    layout = log.layout
+    for change in changes.values():
+        for kind, body in change.bodies.items():
+            write_lines(_catalogue(log, change.row, kind), [body], layout.maindir)
+    gains: dict[Place, list[Change]] = {}
+    for change in changes.values():
+        before = log.entries.get(change.frame)
+        for kind in KINDS:
+            old = before.object if before is not None and before.lists(kind) else None
+            new = change.home(kind)
+            if old is None and new is not None:
+                gains.setdefault((kind, new), []).append(change)
+            elif old is not None and (old != new or kind in change.bodies):
+                remake.update((kind, name) for name in (old, new) if name is not None)
+    sizes = {}
+    for place, coming in gains.items():
+        if place not in remake and _may_grow(log, place):
+            lines = b"".join([_lines(log, change, place[0]) for change in coming])
+            sizes[place] = add_lines(layout.object_csv(place[1], place[0]), lines)
+        else:
+            remake.add(place)
+    for kind, name in remake:
+        lines_of_all = _lines_of_all(log, changes, kind, name)
+        sizes[kind, name] = write_lines(layout.object_csv(name, kind), lines_of_all, layout.maindir)
+    return sizes
+
+
+def _may_grow(log: NightLog, place: Place) -> bool:
+    """Tell whether an object's CSV is what the night log says, so that lines may be appended."""
+    kind, name = place
+    path = log.layout.object_csv(name, kind)
+    size = file_size(path)
+    return size > 0 and size == log.recorded_bytes(name, kind) and has_our_header(path)
+
+
+def _lines_of_all(
+    log: NightLog, changes: dict[str, Change], kind: Kind, name: str
+) -> Iterator[bytes]:
+    for frame in log.members(name, kind):
+        if frame not in changes:
+            yield _lines(log, Change.of(log.entries[frame]), kind)
+    for change in changes.values():
+        if change.home(kind) == name:
+            yield _lines(log, change, kind)
+
+
+def _lines(log: NightLog, change: Change, kind: Kind) -> bytes:
+    if kind in change.bodies:
+        return change.bodies[kind]
+    try:
+        return read_lines(_catalogue(log, change.row, kind))
+    except CatalogueGoneError:
+        gone: dict[str, Any] = {"status": "excluded", "reason": GONE}
+        row = {**change.row, **(gone if kind == "unconsolidated" else {})}
+        raise _LostError(change.frame, Change(row=row, bodies=change.bodies)) from None
+
+
+def _catalogue(log: NightLog, row: dict[str, Any], kind: Kind) -> Any:
+    stem = log.stem(row["frame"], row["object"], row["filter"])
+    return log.layout.catalogue(row["object"], row["filter"], stem, kind)
+
+
+def _rows(
+    log: NightLog, changes: Sequence[Change], sizes: dict[Place, int]
+) -> list[dict[str, Any]]:
+    """Make the rows: first those by which frames leave a CSV, then those that stay."""
+
+    def size(kind: Kind, name: str) -> int:
+        return sizes.get((kind, name), log.recorded_bytes(name, kind))
+
+    def sized(row: dict[str, Any], *, consolidated: bool) -> dict[str, Any]:
+        name = row["object"]
+        consol = size("consolidated", name) if consolidated else None
+        return {**row, "csv_bytes": size("unconsolidated", name), "consol_bytes": consol}
+
+    leaving, staying = [], []
+    for change in changes:
+        before = log.entries.get(change.frame)
+        if before is not None and _leaves_unsaid(before, change):
+            row = {**before.facts, "status": "excluded", "reason": _why(before, change)}
+            leaving.append(sized(row, consolidated=before.consol_bytes is not None))
+        staying.append(sized(change.row, consolidated=change.consolidated))
+    said = {("unconsolidated", row["object"]) for row in leaving + staying}
+    said |= {("consolidated", row["object"]) for row in leaving + staying if row["consol_bytes"]}
+    changed = {change.frame for change in changes}
+    for kind, name in sizes.keys() - said:
+        witness = _witness(log, kind, name, changed)
+        if witness is not None and sizes[kind, name] != log.recorded_bytes(name, kind):
+            staying.append(sized(witness.facts, consolidated=witness.consol_bytes is not None))
+    return leaving + staying
+
+
+def _leaves_unsaid(before: Entry, change: Change) -> bool:
+    """Tell whether a frame leaves a CSV whose new size its own row cannot carry."""
+    if before.object != change.object:
+        return before.listed
+    return before.lists("consolidated") and not change.consolidated
+
+
+def _why(before: Entry, change: Change) -> str:
+    if before.object != change.object:
+        return f"its object is {change.object} now"
+    return "its consolidated catalogue is out of date"
+
+
+def _witness(log: NightLog, kind: Kind, name: str, changed: set[str]) -> Entry | None:
+    """Find an unchanged frame whose row can carry the size of an object's CSV."""
+    for entry in log.entries.values():
+        carries = kind == "unconsolidated" or entry.consol_bytes is not None
+        if entry.object == name and carries and entry.frame not in changed:
+            return entry
+    return None

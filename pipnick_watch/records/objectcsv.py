@@ -1,0 +1,107 @@
+"""The frames' catalogues, and the object's CSV that is made of their lines."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from pipnick_watch.columns import CATALOGUE, names
+from pipnick_watch.records import cells
+from pipnick_watch.records.publishing import append_durably, make_folder, write_whole
+
+__all__ = [
+    "CatalogueGoneError",
+    "add_lines",
+    "file_size",
+    "first_frame",
+    "has_our_header",
+    "read_lines",
+    "write_lines",
+]
+
+HEADER = cells.header(CATALOGUE).encode()
+_FRAME = names(CATALOGUE).index("frame")
+
+
+class CatalogueGoneError(Exception):
+    """The catalogue of a done frame is missing, or is no catalogue of ours."""
+
+
+def file_size(path: Path) -> int:
+    """Give the size of a file, 0 when there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def write_lines(path: Path, lines: Iterable[bytes], root: Path) -> int:
+    """Publish a catalogue or an object's CSV whole: the header and these lines.
+
+    Returns
+    -------
+    int
+        Its size.
+
+    Raises
+    ------
+    OSError
+        The old file is as it was.
+    """
+    make_folder(path.parent, root)
+    return write_whole(path, _after_header(lines))
+
+
+def _after_header(lines: Iterable[bytes]) -> Iterator[bytes]:
+    yield HEADER
+    yield from lines
+
+
+def add_lines(path: Path, lines: bytes) -> int:
+    """Append lines to an object's CSV in one write.
+
+    Returns
+    -------
+    int
+        Its size.
+
+    Raises
+    ------
+    OSError
+        Nothing was appended.
+    """
+    return append_durably(path, lines) if lines else file_size(path)
+
+
+def has_our_header(path: Path) -> bool:
+    """Tell whether a file begins with today's header, so that today's lines may follow."""
+    with path.open("rb") as file:
+        return file.read(len(HEADER)) == HEADER
+
+
+def read_lines(path: Path) -> bytes:
+    """Read a catalogue's lines, without the header.
+
+    Lines of an older version get ``nan`` for the columns that were added since.
+
+    Raises
+    ------
+    CatalogueGoneError
+        The file is missing or is no catalogue of ours.
+    """
+    try:
+        header, newline, lines = path.read_bytes().partition(b"\n")
+    except FileNotFoundError:
+        raise CatalogueGoneError(f"{path}: is missing") from None
+    ours = HEADER.rstrip(b"\n").split(b",")
+    found = header.split(b",")
+    if not newline or found != ours[: len(found)] or (lines and not lines.endswith(b"\n")):
+        raise CatalogueGoneError(f"{path}: is no catalogue of pipnick-watch")
+    missing = len(ours) - len(found)
+    return lines.replace(b"\n", b",nan" * missing + b"\n") if missing else lines
+
+
+def first_frame(lines: bytes) -> str:
+    """Give the frame that a catalogue's lines belong to; empty when there are none."""
+    if not lines:
+        return ""
+    found = cells.split(lines.partition(b"\n")[0].decode())
+    return cells.text_value(found[_FRAME])
