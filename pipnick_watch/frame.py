@@ -4,6 +4,7 @@ import hashlib
 import math
 import os
 import re
+import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from pipnick_watch.times import airmass_at, angle_degrees, barycentric_jd, mjd_o
 __all__ = ["Frame", "read_frame"]
 
 MAX_WARNINGS = 10
+TICK_NS = 11_000_000  # 10 ms at the coarsest
 CLOCK_TOLERANCE = 2.0  # seconds by which the end keyword may disagree, beside 1 % of the exposure
 
 
@@ -138,13 +140,17 @@ def _snapshot(path: Path, camera: Camera) -> tuple[bytes, Outline]:
     """Take the file's bytes in one read, and prove that nobody wrote to it meanwhile."""
     with open_regular(path) as descriptor:
         before = os.fstat(descriptor)
+        # kernels stamp files by their tick: only a write after it is sure to change the stamp
+        age = time.time_ns() - before.st_mtime_ns
+        if 0 <= age < TICK_NS:
+            time.sleep((TICK_NS - age) / 1e9)
         # first from the headers alone: what is refused or short is not worth the memory
         _whole(lambda at, size: os.pread(descriptor, size, at), before, camera)
         with open(descriptor, "rb", closefd=False) as file:
             content = file.read(before.st_size + 1)
         after = os.fstat(descriptor)
-    same = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
-    if not same or len(content) != before.st_size:
+    stamps = [(one.st_size, one.st_mtime_ns, one.st_ctime_ns) for one in (before, after)]
+    if stamps[0] != stamps[1] or len(content) != before.st_size:
         raise FrameNotReadyError("written to while it was read")
     return content, _whole(lambda at, size: content[at : at + size], before, camera)
 
