@@ -13,6 +13,7 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
+from pipnick_watch.errors import UsageError
 from pipnick_watch.simulate import (
     CLUSTER,
     FIELD,
@@ -23,6 +24,7 @@ from pipnick_watch.simulate import (
     SimulatedFrame,
     expose,
     frame_bytes,
+    move_stars,
     place_stars,
     play_night,
     prepare_night,
@@ -148,6 +150,17 @@ def test_cluster_is_concentrated():
     assert 30 < np.median(radius) < 110
 
 
+def test_moved_stars():
+    """A flip turns the field about its centre, a cloud dims it, each star keeps its row."""
+    stars = place_stars(SMALL, np.random.default_rng(5))
+    flipped = move_stars(stars, (256, 300), turn=180.0, shift=(3.0, -2.0), dimming=1.0)
+    assert flipped["x"] + stars["x"] == pytest.approx(np.full(40, 299 + 3.0))
+    assert flipped["y"] + stars["y"] == pytest.approx(np.full(40, 255 - 2.0))
+    assert flipped["flux"] / stars["flux"] == pytest.approx(np.full(40, 10**-0.4))
+    quarter = move_stars(stars, (256, 300), turn=90.0)
+    assert quarter["y"] - 127.5 == pytest.approx(stars["x"] - 149.5)
+
+
 def test_defects():
     """Saturated stars are clipped and bleed, bad columns and most cosmic rays are masked."""
     settings = FieldSettings(
@@ -263,9 +276,26 @@ def test_night(tmp_path: Path):
     assert max(fluxes) / min(fluxes) > 1.4
 
 
+def test_real_night_is_left_alone(tmp_path: Path):
+    """A folder that holds a real night is refused, a simulated one is played again."""
+    prepare_night(tmp_path)
+    play_night(tmp_path, seconds=0)
+    prepare_night(tmp_path)
+    (tmp_path / "reduced" / "M13_V").mkdir()
+    with pytest.raises(UsageError, match="holds another night"):
+        prepare_night(tmp_path)
+    real = tmp_path / "real"
+    real.mkdir()
+    (real / "pipnick-watch.toml").write_text("[camera]\ngain = 2.0\n")
+    with pytest.raises(UsageError, match="give a new folder"):
+        prepare_night(real)
+    assert (real / "pipnick-watch.toml").read_text() == "[camera]\ngain = 2.0\n"
+    assert not (real / "reduced").exists()
+
+
 def test_night_holds_a_lock(tmp_path: Path):
     """One frame of the night is whole but locked while the next one lands."""
-    player = threading.Thread(target=play_night, args=(tmp_path,), kwargs={"seconds": 8.0})
+    player = threading.Thread(target=play_night, args=(tmp_path,), kwargs={"seconds": 5.0})
     player.start()
     seen_locked = False
     while player.is_alive():

@@ -1,6 +1,6 @@
 """Frames and nights with known truth, for the demo, the tests and the benchmarks."""
 
-from pipnick_watch.simulate.field import FieldSettings, place_stars, sky_noise
+from pipnick_watch.simulate.field import FieldSettings, move_stars, place_stars, sky_noise
 from pipnick_watch.simulate.files import OTHER_GAIN, frame_bytes, write_frame, write_slowly
 from pipnick_watch.simulate.frames import SimulatedFrame, expose, simulate_field
 from pipnick_watch.simulate.headers import Pointing
@@ -17,6 +17,7 @@ __all__ = [
     "SimulatedFrame",
     "expose",
     "frame_bytes",
+    "move_stars",
     "place_stars",
     "play_night",
     "prepare_night",

@@ -10,7 +10,7 @@ from astropy.table import Table
 
 from pipnick_watch.simulate.psf import Optics, star_image
 
-__all__ = ["FieldSettings", "place_stars", "sky_noise"]
+__all__ = ["FieldSettings", "move_stars", "place_stars", "sky_noise"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -133,6 +133,39 @@ def place_stars(settings: FieldSettings, rng: np.random.Generator) -> Table:
             "pair": np.concatenate([pair[0], pair[1], pair[1], rest]),
         }
     )
+
+
+def move_stars(
+    stars: Table,
+    shape: tuple[int, int],
+    *,
+    shift: tuple[float, float] = (0.0, 0.0),
+    turn: float = 0.0,
+    dimming: float | FloatArray = 0.0,
+) -> Table:
+    """Give the stars as another frame of the field shows them: drifted, turned, dimmed.
+
+    Parameters
+    ----------
+    stars : Table
+        As :func:`place_stars` gives them.
+    shape : tuple of int
+        Rows and columns; the turn is about the frame's centre and comes before the shift.
+    shift : tuple of float
+        Along x and y, pixels.
+    turn : float
+        Degrees from +x towards +y; 180 for a meridian flip.
+    dimming : float or ndarray, shape (n_stars,)
+        Magnitudes, for a cloud or for stars that vary.
+    """
+    moved = stars.copy()
+    middle_y, middle_x = ((side - 1) / 2 for side in shape)
+    cosine, sine = math.cos(math.radians(turn)), math.sin(math.radians(turn))
+    x, y = np.asarray(stars["x"]) - middle_x, np.asarray(stars["y"]) - middle_y
+    moved["x"] = middle_x + cosine * x - sine * y + shift[0]
+    moved["y"] = middle_y + sine * x + cosine * y + shift[1]
+    moved["flux"] = stars["flux"] * 10 ** (-0.4 * np.asarray(dimming))
+    return moved
 
 
 def _peak_share(optics: Optics) -> float:

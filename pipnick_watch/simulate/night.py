@@ -13,7 +13,9 @@ from typing import Literal
 import numpy as np
 from astropy.table import Table
 
-from pipnick_watch.simulate.field import FieldSettings, place_stars
+from pipnick_watch.errors import UsageError
+from pipnick_watch.settings import SETTINGS_FILE
+from pipnick_watch.simulate.field import FieldSettings, move_stars, place_stars
 from pipnick_watch.simulate.files import frame_bytes, write_frame, write_slowly
 from pipnick_watch.simulate.frames import SimulatedFrame, expose
 from pipnick_watch.simulate.headers import Pointing
@@ -32,8 +34,14 @@ PLACES = {FIELD: (201.4152, -8.8245), CLUSTER: (182.5263, 18.5427)}
 VARIABLE_AT = (0.42, 0.56)
 """Place of the variable star, in widths and heights of the frame."""
 
+DRIFT = (0.35, -0.2)
+"""Pixels along x and y from each frame to the next."""
+
 AMPLITUDE = 0.35
 """Magnitudes from the variable's mean to its extremes."""
+
+EXTINCTION = {"V": 0.15, "B": 0.25}
+"""Magnitudes for each airmass."""
 
 HOLD_S = 3.0
 CHUNKS = 10
@@ -67,14 +75,25 @@ class _Shot:
 
 
 def prepare_night(maindir: Path, *, shape: tuple[int, int] = (512, 512)) -> None:
-    """Make the folder that frames land in, and the settings that name the variable star."""
-    (maindir / "reduced").mkdir(parents=True, exist_ok=True)
+    """Make the folder that frames land in, and the settings that name the variable star.
+
+    Raises
+    ------
+    UsageError
+        The folder holds a night that is not a simulated one.
+    """
     x, y = _variable(shape)
-    (maindir / "pipnick-watch.toml").write_text(
+    text = (
         f"# A simulated night: the variable star of {FIELD}'s field.\n"
-        f'[targets]\n"{FIELD}" = {{ x = {x:.1f}, y = {y:.1f} }}\n',
-        encoding="utf-8",
+        f'[targets]\n"{FIELD}" = {{ x = {x:.1f}, y = {y:.1f} }}\n'
     )
+    settings, reduced = maindir / SETTINGS_FILE, maindir / "reduced"
+    ours = {f"{name}_{band}" for name, band, _ in SEQUENCE}
+    others = {one.name for one in reduced.iterdir()} - ours if reduced.is_dir() else set()
+    if others or (settings.exists() and settings.read_text(encoding="utf-8") != text):
+        raise UsageError(f"{maindir}: holds another night; give a new folder for the simulated one")
+    reduced.mkdir(parents=True, exist_ok=True)
+    settings.write_text(text, encoding="utf-8")
 
 
 def play_night(
@@ -156,7 +175,7 @@ def _settings(object_name: str, shape: tuple[int, int]) -> FieldSettings:
     """Describe an object's field; the number of stars goes with the area."""
     area = shape[0] * shape[1] / 512**2
     plain = FieldSettings(
-        optics=Optics(shape=shape, fwhm=5.0), faintest=5.0, gradient=0.1, moonlight=0.05,
+        optics=Optics(shape=shape, fwhm=5.0), faintest=8.0, gradient=0.1, moonlight=0.05,
         n_cosmics=round(8 * area), n_hot=2, mask_errors=2, bad_columns=(shape[1] // 4,),
     )  # fmt: skip
     if object_name == FIELD:
@@ -189,14 +208,13 @@ def _shot(
     moment = START + timedelta(seconds=CADENCE_S * number)
     ra, dec = PLACES[name]
     airmass = _airmass(ra, dec, moment)
-    stars = fields[name].copy()
-    colour = np.asarray(stars["colour"], dtype=float)
-    magnitudes = 0.25 * (airmass - 1) + colour if band == "B" else 0.15 * (airmass - 1) + 0 * colour
+    magnitudes = np.full(len(fields[name]), EXTINCTION[band] * (airmass - 1))
+    if band == "B":
+        magnitudes += fields[name]["colour"]
     if name == FIELD:
         magnitudes[-1] += AMPLITUDE * math.sin(2 * math.pi * number / len(SEQUENCE))
-    stars["flux"] *= 10 ** (-0.4 * magnitudes)
-    stars["x"] += 0.35 * number
-    stars["y"] -= 0.2 * number
+    drift = DRIFT[0] * number, DRIFT[1] * number
+    stars = move_stars(fields[name], shape, shift=drift, dimming=magnitudes)
     settings = _settings(name, shape)
     seeing = settings.optics.fwhm * airmass**0.6 * (1 + 0.05 * math.sin(number))
     settings = dataclasses.replace(
