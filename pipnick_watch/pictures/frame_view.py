@@ -54,10 +54,10 @@ class FrameView(NamedTuple):
 def draw_heading(figure: Figure, picture: SourcePicture, line: str) -> None:
     """Write object, filter and name of the frame, and a line of facts below."""
     facts = picture.facts
-    title = f"{plain(facts.object, 48)}   {plain(facts.filter, 16)}"
+    title = f"{plain(facts.object, 40)}   {plain(facts.filter, 16)}"
     heading = add_text(figure, 20.0, HEIGHT - 33.0, title, size=16.0, weight="bold")
     end = heading.get_window_extent().x1 / figure.dpi * 72.0 / POINTS
-    add_text(figure, end + 18.0, HEIGHT - 33.0, plain(facts.name, 80), size=10.0, color=DIM)
+    add_text(figure, end + 18.0, HEIGHT - 33.0, plain(facts.name, 70), size=10.0, color=DIM)
     add_text(figure, 20.0, HEIGHT - 60.0, line, size=10.5)
 
 
@@ -69,9 +69,12 @@ def draw_frame(figure: Figure, picture: SourcePicture) -> FrameView:
     shown = (max(nx * scale, 8.0), max(ny * scale, 8.0))
     bottom += (height - shown[1]) / 2.0
     axes = add_axes(figure, (left, bottom, *shown))
+    rows, columns = (
+        side * block for side, block in zip(picture.image.shape, picture.blocks, strict=True)
+    )
     axes.imshow(
         _coloured(picture), origin="lower", aspect="auto",
-        extent=(-0.5, nx - 0.5, -0.5, ny - 0.5),
+        extent=(-0.5, columns - 0.5, -0.5, rows - 0.5),
         interpolation="antialiased" if scale < 1.0 else "nearest",
     )  # fmt: skip
     axes.set_xlim(-0.5, nx - 0.5)
@@ -80,9 +83,10 @@ def draw_frame(figure: Figure, picture: SourcePicture) -> FrameView:
     right = (width - shown[0]) * (shown[0] < 0.7 * width)
     above = FIELD[1] + height - bottom - shown[1]
     edge = left + (width if right else shown[0]) + 10.0
-    bar = add_axes(figure, (edge, FIELD[1], 12.0, height))
+    lowest, tall = (bottom, shown[1]) if shown[1] > 0.4 * height else (FIELD[1], height)
+    bar = add_axes(figure, (edge, lowest, 12.0, tall))
     figure.colorbar(ScalarMappable(Normalize(picture.low, picture.high), GREYS), cax=bar)
-    add_text(figure, edge, FIELD[1] + height + 5.0, "e⁻ per pixel", size=8.0, color=DIM)
+    add_text(figure, edge, lowest + tall + 5.0, "e⁻ per pixel", size=8.0, color=DIM)
     if len(picture.x) == 0:
         add_text(
             axes, (nx - 1) / 2, (ny - 1) / 2,

@@ -6,6 +6,7 @@ the drawing happens later, off the path between a frame and its rows.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -70,12 +71,13 @@ class SourcePicture:
     ----------
     facts : FrameFacts
     image : ndarray of uint8, shape (ny, nx)
-        The frame between ``low`` and ``high``, averaged in blocks of ``block`` pixels.
+        The frame between ``low`` and ``high``, averaged in blocks of pixels.
     low, high : float
         Electrons per pixel at 0 and 255.
     mask_bits : ndarray of uint8
         ``np.packbits`` of the mask of ``image``.
-    block : int
+    blocks : tuple of int
+        Height and width of the blocks.
     shape : tuple of int
         The frame's own, (ny, nx).
     x, y, flux : ndarray, shape (n,)
@@ -90,7 +92,7 @@ class SourcePicture:
     low: float
     high: float
     mask_bits: npt.NDArray[np.uint8]
-    block: int
+    blocks: tuple[int, int]
     shape: tuple[int, int]
     x: npt.NDArray[np.float64]
     y: npt.NDArray[np.float64]
@@ -125,9 +127,11 @@ def prepare_picture(frame: Frame, measurement: Measurement, settings: Settings) 
     SourcePicture
         About 1.2 MB for a frame of 1024 × 1024, and never much more.
     """
-    block = -(-max(frame.data.shape) // LARGEST)
-    image = _block_means(frame.data, block)
-    mask = _block_means(frame.mask.astype(np.float64), block) >= 0.5
+    ny, nx = frame.data.shape
+    block = -(-max(ny, nx) // LARGEST)
+    blocks = (min(block, ny), min(block, nx))
+    image = _block_means(frame.data, blocks)
+    mask = _block_means(frame.mask, blocks) >= 0.5
     low, high = zscale_limits(image[~mask])
     grey = np.clip((image - low) / (high - low), 0.0, 1.0)
 
@@ -138,14 +142,13 @@ def prepare_picture(frame: Frame, measurement: Measurement, settings: Settings) 
         for name in ("id", "flags", "group_id", "group_size", "iter_detected")
     )
     order = np.argsort(-flux, kind="stable")
-    ny, nx = frame.data.shape
     return SourcePicture(
         facts=frame_facts(frame, measurement, settings),
         image=np.rint(grey * 255.0).astype(np.uint8),
         low=low,
         high=high,
         mask_bits=np.packbits(mask),
-        block=block,
+        blocks=blocks,
         shape=(ny, nx),
         x=x[order],
         y=y[order],
@@ -172,7 +175,7 @@ def frame_facts(frame: Frame, measurement: Measurement, settings: Settings) -> F
         plate_scale=frame.camera.plate_scale,
         thresh=settings.photometry.thresh,
         figures=dict(measurement.figures),
-        warnings=tuple(measurement.warnings),
+        warnings=(*frame.warnings, *measurement.warnings),
     )
 
 
@@ -194,15 +197,13 @@ def zscale_limits(values: npt.NDArray[np.float64]) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, low + 0.5)
 
 
-def _block_means(image: npt.NDArray[np.float64], block: int) -> npt.NDArray[np.float64]:
-    """Average blocks of pixels; those at the far edges may be smaller."""
-    if block == 1:
-        return image
-    rows, columns = (np.arange(0, side, block) for side in image.shape)
-    sums = np.add.reduceat(np.add.reduceat(image, rows, axis=0), columns, axis=1)
-    heights, widths = (
-        np.diff(np.append(starts, side))
-        for starts, side in zip((rows, columns), image.shape, strict=True)
-    )
-    means: npt.NDArray[np.float64] = sums / np.outer(heights, widths)
+def _block_means(image: npt.NDArray[Any], blocks: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """Average blocks of pixels; what does not fill a block at the far edges is left out."""
+    if blocks == (1, 1):
+        return image.astype(np.float64, copy=False)
+    rows, columns = (side // block for side, block in zip(image.shape, blocks, strict=True))
+    whole = image[: rows * blocks[0], : columns * blocks[1]]
+    bands = whole.reshape(rows, blocks[0], -1).sum(axis=1, dtype=np.float64)
+    sums = bands.reshape(rows, columns, blocks[1]).sum(axis=2)
+    means: npt.NDArray[np.float64] = sums / (blocks[0] * blocks[1])
     return means
