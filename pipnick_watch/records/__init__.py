@@ -1,7 +1,6 @@
 """What lands on disk and survives: the file table, catalogues, CSVs, the night log, locks."""
 
-from pipnick_watch.records.cells import table_lines
-from pipnick_watch.records.layout import Layout, same_frames
+from pipnick_watch.records.layout import Layout, frame_stem, is_frame_name, same_frames
 from pipnick_watch.records.locks import daemon_lock, hold_frame_lock, probe_frame_lock
 from pipnick_watch.records.nightlog import Entry
 from pipnick_watch.records.records import Records
@@ -13,8 +12,9 @@ __all__ = [
     "Layout",
     "Records",
     "daemon_lock",
+    "frame_stem",
     "hold_frame_lock",
+    "is_frame_name",
     "probe_frame_lock",
     "same_frames",
-    "table_lines",
 ]
