@@ -1,0 +1,395 @@
+"""The flow of one MAINDIR: from a path that was seen to rows that are durable.
+
+One thread owns everything here. Each :meth:`Night.step` does what can be done now and says when
+it wants to be called again; the daemon and ``--once`` are two loops around it.
+"""
+
+import dataclasses
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
+from pathlib import Path
+
+from pipnick_watch import __version__
+from pipnick_watch.records import Entry, FrameResult, Records, same_frames
+from pipnick_watch.records.result import Status
+from pipnick_watch.settings import Settings
+from pipnick_watch.watch.crew import Crew, Measured
+from pipnick_watch.watch.exclusions import Exclusions
+from pipnick_watch.watch.gallery import Gallery
+from pipnick_watch.watch.outbox import Finished, Outbox
+from pipnick_watch.watch.ready import Candidate, Limits, Verdict, check_lock, look
+from pipnick_watch.watch.scan import Seen, scan
+from pipnick_watch.watch.worker import Job
+
+__all__ = ["Night"]
+
+logger = logging.getLogger(__name__)
+
+MAX_TRIES = 3
+ONCE_SHORT_S = 10.0
+"""How long ``--once`` waits for a short frame to grow."""
+
+
+class Night:
+    """One MAINDIR on its way from frames to rows.
+
+    Parameters
+    ----------
+    maindir : Path
+    settings : Settings
+    pool : Executor
+        Who measures and draws.
+    slots : int
+        How many tasks the pool works on at a time.
+    wake : callable
+        Called, from another thread, when a task has ended.
+    once : bool
+        Measure what is there, give up on what does not become ready, and redo frames whose
+        settings or version differ.
+    redo : iterable of str
+        Frames to measure again, whatever is recorded.
+    """
+
+    def __init__(
+        self,
+        maindir: Path,
+        settings: Settings,
+        pool: Executor,
+        slots: int,
+        *,
+        wake: Callable[[], None],
+        once: bool = False,
+        redo: Iterable[str] = (),
+    ) -> None:
+        self.settings = settings
+        self.records = Records(maindir, group=settings.photometry.group)
+        self.layout = self.records.layout
+        self.outbox = Outbox(self.records)
+        self.exclusions = Exclusions(self.records, settings)
+        self.gallery = Gallery(self.records, settings, pool, wake)
+        self.candidates: dict[str, Candidate] = {}
+        self.n_folders = 1
+        self._crew = Crew(pool, slots, wake)
+        self._ready: deque[Candidate] = deque()
+        self._once = once
+        self._redo = set(redo)
+        self._fingerprint = settings.fingerprint()
+        self._limits = Limits(
+            short_s=ONCE_SHORT_S if once else settings.watch.short_timeout_s,
+            lock_s=settings.watch.lock_timeout_s,
+            give_up=once,
+        )
+        self._ignored: set[str] = set()
+        self._others: dict[str, str] = {}
+        self._scanned = False
+
+    @property
+    def n_left(self) -> int:
+        """How many frames have no durable rows yet."""
+        return len(self.candidates) + len(self.outbox)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is left to do until something new comes."""
+        return not (self.n_left or self.exclusions.busy or self.gallery.busy)
+
+    def begin(self) -> None:
+        """Bring what lies on disk to agreement with the commit record."""
+        for line in self.records.recover():
+            logger.info("%s", line)
+
+    def rescan(self) -> None:
+        """Look through the whole folder: whatever became of the events, nothing is missed.
+
+        Raises
+        ------
+        OSError
+            ``reduced/`` is not there.
+        """
+        listing = scan(self.layout.reduced)
+        self.n_folders = listing.n_folders
+        for name in listing.ignored.keys() - self._ignored:
+            logger.warning("%s: ignored: %s", name, listing.ignored[name])
+        self._ignored = set(listing.ignored)
+        self._others = same_frames(listing.frames)
+        now = time.monotonic()
+        entries = self.records.entries()
+        for name, seen in listing.frames.items():
+            on_its_way = name in self.candidates or self.outbox.holds(name)
+            if not on_its_way and self._wanted(name, seen, entries.get(name)):
+                self._add(name, now, live=self._scanned)
+        self.exclusions.check()
+        if not self._scanned:
+            self.find_missing_pictures()
+        self._scanned = True
+
+    def find_missing_pictures(self) -> None:
+        """Queue the source pictures that are not there, to be drawn when nothing else is due."""
+        self.gallery.find_missing()
+
+    def hint(self, name: str, at: float, *, settles: bool) -> None:
+        """Take an event of one frame: where to look, and whether its writer is done."""
+        one = self.candidates.get(name) or self._add(name, at, live=True)
+        one.due = 0.0
+        if settles:
+            one.hinted_at = at
+
+    def step(self) -> float:
+        """Do what can be done now.
+
+        Returns
+        -------
+        float
+            Seconds until the next step is wanted, unless something wakes the loop before.
+        """
+        for measured in self._crew.collect():
+            self._take(measured)
+        self.gallery.collect()
+        self._look()
+        # Before anything is written: the workers need not wait for the disk.
+        self._dispatch()
+        self._publish()
+        for name in self.exclusions.step():
+            self._add(name, time.monotonic(), live=False)
+        self._dispatch()
+        return self._pause()
+
+    def finish(self, patience_s: float) -> None:
+        """Publish what is measured within ``patience_s``: the loop is about to end."""
+        end = time.monotonic() + patience_s
+        while len(self._crew) and time.monotonic() < end:
+            for measured in self._crew.collect():
+                self._take(measured)
+            time.sleep(0.01)
+        self._publish()
+        if not self.outbox.trouble:
+            self.records.flush_solutions()
+
+    def failed(self) -> dict[str, str]:
+        """List the frames that stand as failed, and why."""
+        return {
+            name: entry.reason
+            for name, entry in self.records.entries().items()
+            if entry.status == "failed" and (self.layout.reduced / name).exists()
+        }
+
+    # What is to be measured
+
+    def _add(self, name: str, now: float, *, live: bool) -> Candidate:
+        one = Candidate(name=name, path=self.layout.reduced / name, live=live, first_seen=now)
+        self.candidates[name] = one
+        return one
+
+    def _wanted(self, name: str, seen: Seen, entry: Entry | None) -> bool:
+        """Tell whether what is recorded of a file leaves something to do."""
+        if entry is None or name in self._redo:
+            return True
+        if (entry.size, entry.mtime_ns) != (seen.size, seen.mtime_ns):
+            return True
+        if entry.status == "excluded":
+            return self.exclusions.lifted(entry, self._others)
+        if entry.status == "failed":
+            return entry.reason.startswith("locked") or (self._once and not self._current(entry))
+        return self._once and not self._current(entry)
+
+    def _current(self, entry: Entry) -> bool:
+        """Tell whether an entry was made with these settings by this version."""
+        grouped = entry.consol_bytes is not None or not self.settings.photometry.group
+        return entry.settings == self._fingerprint and entry.version == __version__ and grouped
+
+    # Ready or not
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        queued = {one.name for one in self._ready}
+        for one in list(self.candidates.values()):
+            name = one.name
+            busy = name in queued or self._crew.busy_with(name) or self.outbox.holds(name)
+            if one.due <= now and not busy:
+                self._look_at(one, now)
+
+    def _look_at(self, one: Candidate, now: float) -> None:
+        verdict = look(one, now, self.settings.camera, self._limits)
+        if verdict is Verdict.WHOLE:
+            verdict = self._whole(one, now)
+        if verdict is Verdict.GONE:
+            self.candidates.pop(one.name, None)
+        elif verdict is Verdict.FAILED:
+            self._settle(one, "failed", one.reason)
+        elif verdict is Verdict.READY:
+            self._ready.append(one)
+
+    def _whole(self, one: Candidate, now: float) -> Verdict:
+        """Decide about a frame that is all there."""
+        assert one.seen is not None
+        assert one.outline is not None
+        if not self._wanted(one.name, one.seen, self.records.entry(one.name)):
+            return Verdict.GONE
+        first = self._first_of(one.name)
+        reason = self.exclusions.why(one.name, one.outline)
+        if first != one.name:
+            reason = f"same frame as {first}"
+        if reason:
+            self._settle(one, "excluded", reason)
+            return Verdict.WAITING
+        self.exclusions.register(one.name, one.outline)
+        verdict = check_lock(one, now, self._limits)
+        if verdict is Verdict.WAITING:
+            self._report_stuck(one, now)
+        elif verdict is Verdict.READY and self._solution_awaited(one, now):
+            return Verdict.WAITING
+        return verdict
+
+    def _first_of(self, name: str) -> str:
+        """Find the file that counts among those that hold this frame."""
+        folder = (self.layout.reduced / name).parent
+        beside = [
+            path.relative_to(self.layout.reduced).as_posix()
+            for path in folder.glob("*")
+            if path.is_file()
+        ]
+        return same_frames(beside).get(name, name)
+
+    def _report_stuck(self, one: Candidate, now: float) -> None:
+        assert one.locked_since is not None
+        if not one.stuck and now - one.locked_since >= self._limits.lock_s:
+            one.stuck = True
+            logger.warning("%s: its lock seems stuck: %s", one.name, one.reason)
+
+    def _solution_awaited(self, one: Candidate, now: float) -> bool:
+        assert one.settled_at is not None
+        limit = one.settled_at + self.settings.watch.wait_for_solution_s
+        if now >= limit or self._solution(one) is not None:
+            return False
+        one.reason, one.due = "waiting for its astrometric solution", min(limit, now + 0.5)
+        return True
+
+    def _solution(self, one: Candidate) -> Path | None:
+        assert one.outline is not None
+        path = self.layout.solution(one.name, one.outline.object, one.outline.filter)
+        return path if path.is_file() else None
+
+    # Who measures
+
+    def _dispatch(self) -> None:
+        """Give work to free workers: live frames, pictures that pile up, then the rest."""
+        while len(self._crew) + self.gallery.n_drawing < self._crew.slots:
+            if self.outbox.trouble:
+                return
+            one = self._next(live=True)
+            if one is None and self.gallery.piled_up and self.gallery.draw_one():
+                continue
+            one = one or self._next(live=False)
+            if one is not None:
+                self._crew.measure(one, self._job(one))
+            elif not self.gallery.draw_one():
+                return
+
+    def _next(self, *, live: bool) -> Candidate | None:
+        one = next((one for one in self._ready if one.live == live), None)
+        if one is not None:
+            self._ready.remove(one)
+        return one
+
+    def _job(self, one: Candidate) -> Job:
+        entry = self.records.entry(one.name)
+        # Content that is recorded already need not be measured, only its time noted.
+        known = (
+            entry is not None
+            and entry.status == "done"
+            and one.name not in self._redo
+            and (not self._once or self._current(entry))
+        )
+        return Job(
+            path=one.path,
+            name=one.name,
+            settings=self.settings,
+            solution=self._solution(one),
+            known_sha256=entry.sha256 if known and entry is not None else "",
+        )
+
+    def _take(self, measured: Measured) -> None:
+        """Decide about a frame that a worker is done with."""
+        one, outcome = measured.candidate, measured.outcome
+        if outcome is None:
+            self._strike(one, measured.error)
+            return
+        one.tries = 0
+        if outcome.kind == "not ready":
+            one.reason, one.due = outcome.reason, time.monotonic() + 0.1
+            return
+        self.candidates.pop(one.name, None)
+        for line in outcome.warnings:
+            logger.debug("%s: %s", one.name, line)
+        if outcome.kind == "same":
+            self.records.touch(one.name, outcome.size, outcome.mtime_ns)
+            return
+        assert outcome.result is not None
+        self.outbox.add(
+            Finished(
+                result=self._completed(one, outcome.result, measured.wait_s),
+                since=measured.since,
+                force=one.name in self._redo,
+                outcome=outcome,
+            )
+        )
+
+    def _strike(self, one: Candidate, reason: str) -> None:
+        """Charge a try: three in a row fail the frame until its content changes."""
+        one.tries += 1
+        logger.warning("%s: try %d of %d: %s", one.name, one.tries, MAX_TRIES, reason)
+        if one.tries >= MAX_TRIES:
+            self._settle(one, "failed", f"{reason} ({MAX_TRIES} tries)")
+        else:
+            one.due = time.monotonic() + 0.5 * one.tries
+
+    # What is written
+
+    def _settle(self, one: Candidate, status: Status, reason: str) -> None:
+        """Record a frame that is not measured."""
+        self.candidates.pop(one.name, None)
+        known = one.outline
+        result = FrameResult(
+            frame=one.name,
+            object="UNKNOWN" if known is None else known.object,
+            filter="UNKNOWN" if known is None else known.filter,
+            status=status,
+            reason=reason,
+        )
+        since = time.monotonic() if one.settled_at is None else one.settled_at
+        wait_s = max(0.0, since - one.first_seen)
+        self.outbox.add(Finished(result=self._completed(one, result, wait_s), since=since))
+
+    def _completed(self, one: Candidate, result: FrameResult, wait_s: float) -> FrameResult:
+        """Add what only the watch knows."""
+        facts: dict[str, float | int | str] = {"wait_s": wait_s, "settings": self._fingerprint}
+        if one.seen is not None:
+            facts |= {"size": one.seen.size, "mtime_ns": one.seen.mtime_ns}
+        if one.outline is not None and result.status == "failed":
+            result = dataclasses.replace(
+                result, object=one.outline.object, filter=one.outline.filter
+            )
+        return dataclasses.replace(result, facts={**facts, **result.facts})
+
+    def _publish(self) -> None:
+        for finished in self.outbox.publish():
+            self._redo.discard(finished.result.frame)
+            if finished.outcome is not None and finished.result.status == "done":
+                self.gallery.add(finished.result, finished.outcome)
+
+    def _pause(self) -> float:
+        """Count the seconds until something is due; a worker that ends wakes the loop itself."""
+        now = time.monotonic()
+        queued = {one.name for one in self._ready}
+        dues = [now + 1.0, self.outbox.due, self.exclusions.due]
+        dues += [
+            one.due
+            for one in self.candidates.values()
+            if not (
+                one.name in queued or self._crew.busy_with(one.name) or self.outbox.holds(one.name)
+            )
+        ]
+        return max(0.0, min(dues) - now)

@@ -1,0 +1,121 @@
+"""What lies under ``reduced/``: the scan is the truth, events are only hints.
+
+Own ``scandir`` walk: links are never followed, nothing is opened, and 20,000 files cost some
+hundredths of a second.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipnick_watch.records.layout import is_frame_name
+
+__all__ = ["Listing", "Seen", "scan", "see"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A file as the directory shows it; equal when it looks unchanged."""
+
+    size: int
+    mtime_ns: int
+    ino: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """One look through the whole folder.
+
+    Attributes
+    ----------
+    frames : dict
+        Path below ``reduced/`` → :class:`Seen`, every regular file with a frame's name.
+    ignored : dict
+        Path below ``reduced/`` → why something with a frame's name is not looked at.
+    n_folders : int
+        Folders walked, ``reduced/`` included.
+    """
+
+    frames: dict[str, Seen]
+    ignored: dict[str, str]
+    n_folders: int
+
+
+def see(path: Path) -> Seen | None:
+    """Look at one file without opening it; None when it is not there or not a regular file."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return Seen(size=status.st_size, mtime_ns=status.st_mtime_ns, ino=status.st_ino)
+
+
+def scan(reduced: Path) -> Listing:
+    """Look through ``reduced/`` and all folders below it.
+
+    Raises
+    ------
+    OSError
+        ``reduced/`` itself cannot be read. A folder below it that vanishes meanwhile is
+        left out.
+    """
+    frames: dict[str, Seen] = {}
+    ignored: dict[str, str] = {}
+    folders = 0
+    waiting = [(str(reduced), "")]
+    while waiting:
+        folder, prefix = waiting.pop()
+        try:
+            entries = _entries(folder)
+        except OSError:
+            if not prefix:
+                raise
+            continue
+        folders += 1
+        for entry in entries:
+            name = prefix + entry.name
+            if entry.is_dir(follow_symlinks=False):
+                if is_frame_name(entry.name):
+                    ignored[name] = "a folder"
+                elif not entry.name.startswith("."):
+                    waiting.append((entry.path, name + "/"))
+            elif is_frame_name(entry.name.lstrip(".")):
+                reason = _why_ignored(entry, name)
+                if reason:
+                    ignored[name] = reason
+                else:
+                    frames.update(_seen(entry, name))
+    return Listing(frames=dict(sorted(frames.items())), ignored=ignored, n_folders=folders)
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return list(entries)
+
+
+def _why_ignored(entry: os.DirEntry[str], name: str) -> str:
+    if entry.name.startswith("."):
+        return "a hidden name"
+    if entry.is_symlink():
+        return "a link"
+    if not entry.is_file(follow_symlinks=False):
+        return "not a regular file"
+    if not name.isprintable() or "|" in name:
+        # The file table has no way to write such a name.
+        return "a name with | or unprintable characters"
+    return ""
+
+
+def _seen(entry: os.DirEntry[str], name: str) -> Iterator[tuple[str, Seen]]:
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except OSError:
+        return  # it vanished between the listing and the look
+    yield (
+        name,
+        Seen(size=status.st_size, mtime_ns=status.st_mtime_ns, ino=status.st_ino),
+    )

@@ -1,0 +1,104 @@
+"""Who measures: warm worker processes behind the ordinary ``Executor`` interface.
+
+Each slot is a process pool of one. So a worker that dies fails its own frame only, the guilty
+frame is known, and a hung one can be killed without touching the others.
+"""
+
+import logging
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+from pipnick_watch.watch import worker
+
+__all__ = ["WorkerPool", "default_workers"]
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+TASKS_PER_WORKER = 500
+"""A worker is replaced after so many tasks, so that nothing it may leak can pile up."""
+
+
+def default_workers() -> int:
+    """Count the cores that this process may use, four at most."""
+    return max(1, min(4, len(os.sched_getaffinity(0))))
+
+
+class _Slot:
+    """One worker process and its queue."""
+
+    def __init__(self, context: Any) -> None:
+        self.executor = ProcessPoolExecutor(
+            1, mp_context=context, initializer=worker.start, initargs=(os.getpid(),)
+        )
+        self.pid: Future[int] = self.executor.submit(worker.warm_up)
+        self.current: Future[Any] | None = None
+        self.tasks = 0
+
+    @property
+    def free(self) -> bool:
+        return self.current is None or self.current.done()
+
+    def kill(self) -> None:
+        if self.pid.done() and not self.pid.cancelled() and self.pid.exception() is None:
+            try:
+                os.kill(self.pid.result(), signal.SIGKILL)
+            except ProcessLookupError:
+                return
+
+
+class WorkerPool(Executor):
+    """Worker processes, started by a fork server that has done their imports.
+
+    Parameters
+    ----------
+    n_workers : int
+        Number of processes.
+    """
+
+    def __init__(self, n_workers: int) -> None:
+        self.n_workers = n_workers
+        # Never fork: this process runs threads. The server is single-threaded.
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload([worker.__name__])
+        self._slots = [_Slot(self._context) for _ in range(n_workers)]
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Give the task to a free worker, or to the first one when all are busy."""
+        number = next((n for n, slot in enumerate(self._slots) if slot.free), 0)
+        slot = self._slots[number]
+        if slot.tasks >= TASKS_PER_WORKER and slot.free:
+            slot.executor.shutdown(wait=False)
+            slot = self._renew(number)
+        try:
+            future = slot.executor.submit(fn, *args, **kwargs)
+        except BrokenProcessPool:
+            # It died while idle or on its last task: nobody's fault here.
+            slot = self._renew(number)
+            future = slot.executor.submit(fn, *args, **kwargs)
+        slot.current = future
+        slot.tasks += 1
+        return future
+
+    def kill(self, future: Future[Any]) -> None:
+        """Kill the worker that is busy with this task; the task ends with BrokenProcessPool."""
+        for slot in self._slots:
+            if slot.current is future:
+                slot.kill()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the workers; without ``wait`` the busy ones are killed."""
+        for slot in self._slots:
+            if not wait and not slot.free:
+                slot.kill()
+            slot.executor.shutdown(wait=wait, cancel_futures=cancel_futures)
+
+    def _renew(self, number: int) -> _Slot:
+        logger.debug("worker %d is started anew", number)
+        self._slots[number] = _Slot(self._context)
+        return self._slots[number]
