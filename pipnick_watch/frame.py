@@ -22,7 +22,7 @@ from pipnick_watch.times import airmass_at, angle_degrees, barycentric_jd, mjd_o
 __all__ = ["Frame", "read_frame"]
 
 MAX_WARNINGS = 10
-TICK_NS = 11_000_000  # 10 ms at the coarsest
+YOUNG_NS = 11_000_000  # a tick is 10 ms at the coarsest
 CLOCK_TOLERANCE = 2.0  # seconds by which the end keyword may disagree, beside 1 % of the exposure
 
 
@@ -140,10 +140,11 @@ def _snapshot(path: Path, camera: Camera) -> tuple[bytes, Outline]:
     """Take the file's bytes in one read, and prove that nobody wrote to it meanwhile."""
     with open_regular(path) as descriptor:
         before = os.fstat(descriptor)
-        # kernels stamp files by their tick: only a write after it is sure to change the stamp
+        # A write is stamped when it begins, and by the kernel's tick: one that is under way, or
+        # that follows within the tick, would leave the stamp as it is.
         age = time.time_ns() - before.st_mtime_ns
-        if 0 <= age < TICK_NS:
-            time.sleep((TICK_NS - age) / 1e9)
+        if 0 <= age < YOUNG_NS:
+            time.sleep((YOUNG_NS - age) / 1e9)
         # first from the headers alone: what is refused or short is not worth the memory
         _whole(lambda at, size: os.pread(descriptor, size, at), before, camera)
         with open(descriptor, "rb", closefd=False) as file:
