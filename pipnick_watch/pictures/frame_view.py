@@ -1,6 +1,5 @@
 """How a frame looks: zscale, masked pixels tinted, a colour bar, and how large its marks are."""
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +11,7 @@ from matplotlib.figure import Figure
 from scipy.spatial import cKDTree
 
 from pipnick_watch.pictures.labels import place_labels
-from pipnick_watch.pictures.picture import SourcePicture
+from pipnick_watch.pictures.picture import USUAL_FWHM, SourcePicture
 from pipnick_watch.pictures.theme import (
     DIM,
     GREYS,
@@ -20,6 +19,7 @@ from pipnick_watch.pictures.theme import (
     HEIGHT,
     POINTS,
     TINT,
+    WIDTH,
     add_axes,
     add_text,
     plain,
@@ -54,10 +54,11 @@ class FrameView(NamedTuple):
 def draw_heading(figure: Figure, picture: SourcePicture, line: str) -> None:
     """Write object, filter and name of the frame, and a line of facts below."""
     facts = picture.facts
-    title = f"{plain(facts.object, 40)}   {plain(facts.filter, 16)}"
+    title = plain(f"{plain(facts.object, 40)}   {facts.filter}", 46)
     heading = add_text(figure, 20.0, HEIGHT - 33.0, title, size=16.0, weight="bold")
-    end = heading.get_window_extent().x1 / figure.dpi * 72.0 / POINTS
-    add_text(figure, end + 18.0, HEIGHT - 33.0, plain(facts.name, 70), size=10.0, color=DIM)
+    end = heading.get_window_extent().x1 / figure.dpi * 72.0 / POINTS + 18.0
+    room = int((WIDTH - 10.0 - end) / 13.5)
+    add_text(figure, end, HEIGHT - 33.0, plain(facts.name, room), size=10.0, color=DIM)
     add_text(figure, 20.0, HEIGHT - 60.0, line, size=10.5)
 
 
@@ -99,12 +100,11 @@ def draw_frame(figure: Figure, picture: SourcePicture) -> FrameView:
 
 def mark_radii(picture: SourcePicture, scale: float) -> npt.NDArray[np.float64]:
     """Size the marks, in screen pixels: around what is seen of a star, not over the next one."""
-    fwhm = float(picture.facts.figures.get("fwhm", math.nan))
-    if not (math.isfinite(fwhm) and fwhm > 0.0):
-        fwhm = 4.0
+    fwhm = picture.facts.fwhm if picture.facts.fwhm > 0.0 else USUAL_FWHM
     # A Moffat with an exponent of 3 is near enough to tell where a star stops being white.
     core = 0.98 * fwhm
-    peak = 2.0 * np.nan_to_num(picture.flux) / (np.pi * core**2)
+    flux = np.nan_to_num(picture.flux, posinf=0.0, neginf=0.0)
+    peak = 2.0 * flux / (np.pi * core**2)
     white = np.clip(peak / (0.5 * (picture.high - picture.low)), 1.0, None)
     enclosing = np.clip(core * np.sqrt(np.cbrt(white) - 1.0) * scale + 3.0, 7.0, 22.0)
     if len(enclosing) < 2:

@@ -1,6 +1,5 @@
 """What the pictures of a frame's groups show: the frame, and a cut-out of every group."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,12 +7,10 @@ import numpy.typing as npt
 
 from pipnick_watch.frame import Frame
 from pipnick_watch.photometry.measurement import Measurement
-from pipnick_watch.pictures.picture import SourcePicture, prepare_picture
+from pipnick_watch.pictures.picture import USUAL_FWHM, SourcePicture, prepare_picture
 from pipnick_watch.settings import Settings
 
 __all__ = ["GroupSheets", "GroupStamp", "prepare_groups"]
-
-_USUAL_FWHM = 4.0  # pixels, where the frame showed none
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,9 +67,9 @@ def prepare_groups(frame: Frame, measurement: Measurement, settings: Settings) -
         Plain data that a worker can send: about 10 kB for each group.
     """
     overview = prepare_picture(frame, measurement, settings)
-    fwhm = float(measurement.figures.get("fwhm", math.nan))
-    margin = 2.5 * (fwhm if math.isfinite(fwhm) else _USUAL_FWHM)
-    noise = float(measurement.figures.get("sky_rms", math.nan))
+    fwhm = overview.facts.fwhm
+    margin = 2.5 * (fwhm if fwhm > 0.0 else USUAL_FWHM)
+    noise = overview.facts.figure("sky_rms")
     members = np.flatnonzero(overview.group_size > 1)
     members = members[np.argsort(overview.group_id[members], kind="stable")]
     starts = np.flatnonzero(np.diff(overview.group_id[members], prepend=-1))

@@ -4,6 +4,7 @@ Nothing is drawn here and matplotlib is not loaded: a worker makes this from wha
 the drawing happens later, off the path between a frame and its rows.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,11 +18,21 @@ from pipnick_watch.photometry.flags import Flag
 from pipnick_watch.photometry.measurement import Measurement, PsfView
 from pipnick_watch.settings import Settings
 
-__all__ = ["FLAGGED", "GROUPED", "LARGEST", "SATURATED_STAR", "SINGLE", "FrameFacts"]
-__all__ += ["SourcePicture", "frame_facts", "prepare_picture", "source_kinds", "zscale_limits"]
+__all__ = ["FLAGGED", "GROUPED", "LARGEST", "SATURATED_STAR", "SINGLE", "USUAL_FWHM"]
+__all__ += [
+    "FrameFacts",
+    "SourcePicture",
+    "frame_facts",
+    "prepare_picture",
+    "source_kinds",
+    "zscale_limits",
+]
 
 LARGEST = 1100
 """Longest side, in pixels, of the image that is kept; a larger frame is averaged in blocks."""
+
+USUAL_FWHM = 4.0
+"""Pixels, where the frame shows none: only sizes on the picture depend on it."""
 
 SINGLE, GROUPED, FLAGGED, SATURATED_STAR = range(4)
 """How a source is marked; of several reasons the last one counts."""
@@ -61,6 +72,15 @@ class FrameFacts:
     thresh: float
     figures: Mapping[str, float | int | str]
     warnings: tuple[str, ...]
+
+    def figure(self, name: str) -> float:
+        """Return one of the figures, nan when it is not known."""
+        return float(self.figures.get(name, math.nan))
+
+    @property
+    def fwhm(self) -> float:
+        """Pixels; nan when no star showed it and the figure is a mere assumption."""
+        return self.figure("fwhm") if self.figure("n_psf") > 0 else math.nan
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,7 +1,7 @@
 """How a figure becomes a PNG that nobody ever sees half of."""
 
 import io
-import os
+import secrets
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,7 @@ def write_png(figure: Figure, path: Path) -> None:
     content = io.BytesIO()
     imsave(content, dots[..., :3] & KEPT_BITS, format="png", metadata={"Software": "pipnick-watch"})
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".pw-{os.getpid()}-{path.name}")
+    temporary = path.with_name(f".pw-{secrets.token_hex(8)}")
     try:
         temporary.write_bytes(content.getvalue())
         temporary.replace(path)

@@ -111,13 +111,9 @@ def _draw_legend(figure: Figure, picture: SourcePicture) -> None:
 
 def _draw_figures(figure: Figure, facts: FrameFacts, left: float, y: float) -> None:
     """Write the FWHM large, and the figures that say how far the fluxes can be trusted."""
-    number = {
-        name: float(facts.figures.get(name, math.nan))
-        for name in ("fwhm", "ellipticity", "pa", "n_psf", "psf_mismatch", "apcor", "ref_radius")
-    }
-    if not math.isfinite(number["fwhm"]):
+    if not math.isfinite(facts.fwhm):
         return
-    arcsec = number["fwhm"] * facts.plate_scale
+    arcsec = facts.fwhm * facts.plate_scale
     add_text(figure, left, y, f"{arcsec:.2f}″", size=24.0, weight="bold")
     upper = (
         ("fwhm", "FWHM {:.2f} px", 1.0), ("ellipticity", "ellipticity {:.2f}", 1.0),
@@ -129,9 +125,9 @@ def _draw_figures(figure: Figure, facts: FrameFacts, left: float, y: float) -> N
     )  # fmt: skip
     for parts, height, colour in ((upper, y + 14.0, INK), (lower, y - 5.0, DIM)):
         line = "  ·  ".join(
-            form.format(factor * number[name])
+            form.format(factor * facts.figure(name))
             for name, form, factor in parts
-            if math.isfinite(number[name])
+            if math.isfinite(facts.figure(name))
         )
         add_text(figure, left + 124.0, height, line, size=9.5, color=colour)
 

@@ -110,19 +110,15 @@ def short_flux(flux: float) -> str:
 
 def facts_line(facts: FrameFacts) -> str:
     """Write the line below the title: time, exposure, airmass, FWHM, sky, number of sources."""
-    figures = {
-        name: float(facts.figures.get(name, math.nan)) for name in ("fwhm", "sky", "sky_rms")
-    }
     parts = [_time(facts.mjd_mid)]
     if math.isfinite(facts.exptime):
         parts.append(f"{facts.exptime:.4g} s")
     if math.isfinite(facts.airmass):
         parts.append(f"airmass {facts.airmass:.2f}")
-    if math.isfinite(figures["fwhm"]):
-        arcsec = figures["fwhm"] * facts.plate_scale
-        parts.append(f"FWHM {figures['fwhm']:.2f} px = {arcsec:.2f}″")
-    if math.isfinite(figures["sky"]):
-        parts.append(f"sky {figures['sky']:.4g} ± {figures['sky_rms']:.3g} e⁻")
+    if math.isfinite(facts.fwhm):
+        parts.append(f"FWHM {facts.fwhm:.2f} px = {facts.fwhm * facts.plate_scale:.2f}″")
+    if math.isfinite(facts.figure("sky")):
+        parts.append(f"sky {facts.figure('sky'):.4g} ± {facts.figure('sky_rms'):.3g} e⁻")
     n_sources = int(facts.figures.get("n_sources", 0))
     parts.append("1 source" if n_sources == 1 else f"{n_sources} sources")
     return "  ·  ".join(parts)
