@@ -2,13 +2,16 @@
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from pipnick_watch.errors import RecordsError
+from pipnick_watch.records.entry import Entry
 from pipnick_watch.records.layout import Kind
-from pipnick_watch.records.nightlog import Entry, NightLog
+from pipnick_watch.records.nightlog import NightLog
 from pipnick_watch.records.objectcsv import (
     CatalogueGoneError,
     add_lines,
@@ -23,6 +26,8 @@ __all__ = ["GONE", "KINDS", "Change", "commit", "mismatched"]
 KINDS: tuple[Kind, Kind] = ("unconsolidated", "consolidated")
 GONE = "its catalogue is gone; it is measured again"
 """Reason of a frame whose catalogue has vanished."""
+
+_INPUTS = ("status", "object", "filter", "sha256", "settings", "version", "wcs")
 
 Place = tuple[Kind, str]
 """An object's CSV: its kind and its object."""
@@ -40,11 +45,14 @@ class Change:
         A consolidated catalogue of the frame exists.
     bodies : dict
         Lines of the catalogues that are new; without them the one on disk stands.
+    since : float or None
+        When the frame was complete, on the monotonic clock; gives ``latency_s``.
     """
 
     row: dict[str, Any]
     consolidated: bool = False
     bodies: dict[Kind, bytes] = field(default_factory=dict)
+    since: float | None = None
 
     @classmethod
     def of(cls, entry: Entry, **values: Any) -> "Change":
@@ -72,9 +80,7 @@ def commit(
     log: NightLog,
     changes: Iterable[Change],
     *,
-    since: float | None = None,
     remake: Iterable[Place] = (),
-    stamp: dict[str, Any],
 ) -> None:
     """Make changes durable, all in one append to frames.csv; the caller holds the records lock.
 
@@ -84,12 +90,8 @@ def commit(
         Fresh.
     changes : iterable of Change
         At most one for a frame.
-    since : float, optional
-        When the frame was complete, on the monotonic clock; gives ``latency_s``.
     remake : iterable of Place
         CSVs to make anew whatever changes.
-    stamp : dict
-        What every new row gets.
 
     Raises
     ------
@@ -110,15 +112,22 @@ def commit(
         else:
             break
     rows = _rows(log, list(known.values()), sizes)
-    if not rows:
-        return
+    if rows:
+        log.append(lambda: _stamped(rows, known))
+        remove_stale(log)
 
-    def latest() -> list[dict[str, Any]]:
-        waited = {} if since is None else {"latency_s": time.monotonic() - since}
-        return [{**row, **stamp, **waited} for row in rows]
 
-    log.append(latest)
-    remove_stale(log)
+def _stamped(
+    rows: Sequence[dict[str, Any]], changes: Mapping[str, Change]
+) -> Iterator[dict[str, Any]]:
+    """Add to the rows what is known only now that they are written."""
+    moment, clock = datetime.now(UTC), time.monotonic()
+    now = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    for row in rows:
+        change = changes.get(row["frame"])
+        since = None if change is None or change.row["object"] != row["object"] else change.since
+        latency = {} if since is None else {"latency_s": clock - since}
+        yield {**row, **latency, "recorded_at": now}
 
 
 def mismatched(log: NightLog) -> set[Place]:
@@ -150,8 +159,12 @@ def _write(log: NightLog, changes: dict[str, Change], remake: set[Place]) -> dic
     """Write catalogues and objects' CSVs; give the sizes of the CSVs."""
     layout = log.layout
     for change in changes.values():
-        for kind, body in change.bodies.items():
-            write_lines(_catalogue(log, change.row, kind), [body], layout.maindir)
+        for kind, body in list(change.bodies.items()):
+            path = _catalogue(log, change.row, kind)
+            if _is_written(log, change, path, body):
+                del change.bodies[kind]
+            else:
+                write_lines(path, [body], layout.maindir)
     gains: dict[Place, list[Change]] = {}
     for change in changes.values():
         before = log.entries.get(change.frame)
@@ -173,6 +186,21 @@ def _write(log: NightLog, changes: dict[str, Change], remake: set[Place]) -> dic
         lines_of_all = _lines_of_all(log, changes, kind, name)
         sizes[kind, name] = write_lines(layout.object_csv(name, kind), lines_of_all, layout.maindir)
     return sizes
+
+
+def _is_written(log: NightLog, change: Change, path: Path, body: bytes) -> bool:
+    """Tell whether the same lines are recorded already, from the same content and settings.
+
+    That the catalogue on disk is the same does not suffice: a publish that was cut short may have
+    written it, and not the object's CSV.
+    """
+    before, row = log.entries.get(change.frame), change.row
+    if before is None or any(row.get(name, "") != getattr(before, name) for name in _INPUTS):
+        return False
+    try:
+        return read_lines(path) == body
+    except CatalogueGoneError:
+        return False
 
 
 def _may_grow(log: NightLog, place: Place) -> bool:
@@ -205,7 +233,7 @@ def _lines(log: NightLog, change: Change, kind: Kind) -> bytes:
         raise _LostError(change.frame, Change(row=row, bodies=change.bodies)) from None
 
 
-def _catalogue(log: NightLog, row: dict[str, Any], kind: Kind) -> Any:
+def _catalogue(log: NightLog, row: dict[str, Any], kind: Kind) -> Path:
     stem = log.stem(row["frame"], row["object"], row["filter"])
     return log.layout.catalogue(row["object"], row["filter"], stem, kind)
 
@@ -214,30 +242,29 @@ def _rows(
     log: NightLog, changes: Sequence[Change], sizes: dict[Place, int]
 ) -> list[dict[str, Any]]:
     """Make the rows: first those by which frames leave a CSV, then those that stay."""
-
-    def size(kind: Kind, name: str) -> int:
-        return sizes.get((kind, name), log.recorded_bytes(name, kind))
-
-    def sized(row: dict[str, Any], *, consolidated: bool) -> dict[str, Any]:
-        name = row["object"]
-        consol = size("consolidated", name) if consolidated else None
-        return {**row, "csv_bytes": size("unconsolidated", name), "consol_bytes": consol}
-
     leaving, staying = [], []
     for change in changes:
         before = log.entries.get(change.frame)
         if before is not None and _leaves_unsaid(before, change):
-            row = {**before.facts, "status": "excluded", "reason": _why(before, change)}
-            leaving.append(sized(row, consolidated=before.consol_bytes is not None))
-        staying.append(sized(change.row, consolidated=change.consolidated))
-    said = {("unconsolidated", row["object"]) for row in leaving + staying}
-    said |= {("consolidated", row["object"]) for row in leaving + staying if row["consol_bytes"]}
+            leaving.append(Change.of(before, status="excluded", reason=_why(before, change)))
+        staying.append(change)
+    said = {(kind, one.object) for one in leaving + staying for kind in KINDS
+            if kind == "unconsolidated" or one.consolidated}  # fmt: skip
     changed = {change.frame for change in changes}
     for kind, name in sizes.keys() - said:
         witness = _witness(log, kind, name, changed)
         if witness is not None and sizes[kind, name] != log.recorded_bytes(name, kind):
-            staying.append(sized(witness.facts, consolidated=witness.consol_bytes is not None))
-    return leaving + staying
+            staying.append(Change.of(witness))
+    # Only the last row of each CSV says its size: if the append is torn, the rows that are left
+    # say a size that it has not, and it is made anew.
+    final = {(kind, name): sizes.get((kind, name), log.recorded_bytes(name, kind))
+             for kind in KINDS for name in {one.object for one in leaving + staying}}  # fmt: skip
+    rows = []
+    for one in reversed(leaving + staying):
+        consol = final.pop(("consolidated", one.object), 0) if one.consolidated else None
+        plain = final.pop(("unconsolidated", one.object), 0)
+        rows.append({**one.row, "csv_bytes": plain, "consol_bytes": consol})
+    return rows[::-1]
 
 
 def _leaves_unsaid(before: Entry, change: Change) -> bool:

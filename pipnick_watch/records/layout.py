@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from pipnick_watch.camera import clean_name
 from pipnick_watch.errors import UsageError
 
 __all__ = [
@@ -113,6 +114,11 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:8]
 
 
+def _folder(object: str, filter: str) -> str:  # noqa: A002
+    # cleaned once more: whatever a row or a result says, no path leaves MAINDIR
+    return f"{clean_name(object)}_{clean_name(filter)}"
+
+
 class Layout:
     """The paths of one MAINDIR; nothing is looked up on disk.
 
@@ -168,17 +174,17 @@ class Layout:
 
     def object_csv(self, object: str, kind: Kind = "unconsolidated") -> Path:  # noqa: A002
         """Give the path of an object's CSV."""
-        return self.photometric / kind / f"{object}.csv"
+        return self.photometric / kind / f"{clean_name(object)}.csv"
 
     def catalogue(
         self, object: str, filter: str, stem: str, kind: Kind = "unconsolidated"  # noqa: A002
     ) -> Path:  # fmt: skip
         """Give the path of a frame's catalogue; ``Records.stem`` gives the stem."""
-        return self.photometric / kind / f"{object}_{filter}" / (stem + _ENDINGS[kind])
+        return self.photometric / kind / _folder(object, filter) / (stem + _ENDINGS[kind])
 
     def plot(self, object: str, filter: str, name: str) -> Path:  # noqa: A002
         """Give the path of a picture of a frame, ``<stem>_sources.png`` for one."""
-        return self.plots / f"{object}_{filter}" / name
+        return self.plots / _folder(object, filter) / name
 
     def source_picture(self, frame: str, object: str, filter: str) -> Path:  # noqa: A002
         """Give the path of a frame's source picture."""
@@ -186,4 +192,4 @@ class Layout:
 
     def solution(self, frame: str, object: str, filter: str) -> Path:  # noqa: A002
         """Give the path where the astrometry leaves a frame's solution."""
-        return self.solutions / f"{object}_{filter}" / f"{frame_stem(frame)}_astro.fits"
+        return self.solutions / _folder(object, filter) / f"{frame_stem(frame)}_astro.fits"

@@ -1,5 +1,7 @@
 """The frames' catalogues, and the object's CSV that is made of their lines."""
 
+import csv
+import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from pipnick_watch.records.publishing import append_durably, make_folder, write_
 __all__ = [
     "CatalogueGoneError",
     "add_lines",
+    "differ_in_sky_only",
     "file_size",
     "first_frame",
     "has_our_header",
@@ -19,6 +22,7 @@ __all__ = [
 
 HEADER = cells.header(CATALOGUE).encode()
 _FRAME = names(CATALOGUE).index("frame")
+_SKY = {names(CATALOGUE).index(name) for name in ("ra", "dec")}
 
 
 class CatalogueGoneError(Exception):
@@ -105,3 +109,13 @@ def first_frame(lines: bytes) -> str:
         return ""
     found = cells.split(lines.partition(b"\n")[0].decode())
     return cells.text_value(found[_FRAME])
+
+
+def differ_in_sky_only(old: bytes, new: bytes) -> bool:
+    """Tell whether two bodies of a catalogue are the same but for ``ra`` and ``dec``."""
+
+    def rest(body: bytes) -> list[list[str]]:
+        rows = csv.reader(io.StringIO(body.decode(), newline=""))
+        return [[text for place, text in enumerate(row) if place not in _SKY] for row in rows]
+
+    return rest(old) == rest(new)

@@ -1,0 +1,96 @@
+"""What a frame's outcome changes in the records: its own row, and those it takes the place of."""
+
+import os
+from collections.abc import Iterator
+
+from pipnick_watch.records.commit import Change
+from pipnick_watch.records.entry import Entry
+from pipnick_watch.records.layout import Kind
+from pipnick_watch.records.nightlog import RENAMED, NightLog
+from pipnick_watch.records.objectcsv import CatalogueGoneError, first_frame, read_lines
+from pipnick_watch.records.result import FrameResult
+
+__all__ = ["change_of", "is_recorded", "standing", "superseded"]
+
+
+def is_recorded(entry: Entry, result: FrameResult, version: str) -> bool:
+    """Tell whether a frame's row says already what a result says."""
+    facts = result.facts
+    content = (facts.get("sha256", ""), facts.get("settings", ""), version)
+    same_content = content == (entry.sha256, entry.settings, entry.version)
+    if result.status == "failed" and entry.status == "done":
+        return same_content
+    same_outcome = (result.status, result.reason) == (entry.status, entry.reason)
+    if result.status != "done":
+        return same_outcome and (same_content or (not content[0] and not entry.sha256))
+    return (
+        same_outcome
+        and same_content
+        and (result.object, result.filter) == (entry.object, entry.filter)
+        and (result.consolidated is None or entry.consol_bytes is not None)
+        and facts.get("wcs", "") in ("", entry.wcs)
+    )
+
+
+def change_of(
+    before: Entry | None, result: FrameResult, version: str, since: float | None
+) -> Change:
+    """Make the change that a result is.
+
+    A frame that is excluded without having been read keeps what is known of it, as long as its
+    size and time are the same.
+    """
+    told = {"frame": result.frame, "object": result.object, "filter": result.filter,
+            "status": result.status, "reason": result.reason}  # fmt: skip
+    if result.status == "excluded" and before is not None and "sha256" not in result.facts:
+        if result.object == "UNKNOWN":
+            told |= {"object": before.object, "filter": before.filter}
+        known = {"size": before.size, "mtime_ns": before.mtime_ns}
+        if {**known, **result.facts}.items() >= known.items():
+            return Change.of(before, **told)
+    bodies: dict[Kind, bytes] = {}
+    if result.status == "done":
+        bodies["unconsolidated"] = result.catalogue.encode()
+        if result.consolidated is not None:
+            bodies["consolidated"] = result.consolidated.encode()
+    row = {**result.facts, **told, "version": version}
+    return Change(row=row, consolidated="consolidated" in bodies, bodies=bodies, since=since)
+
+
+def superseded(log: NightLog, result: FrameResult) -> Iterator[Change]:
+    """Find the frames that leave because this one takes their place.
+
+    A frame with the same content whose file is gone was renamed; another file of the same folder
+    and stem is the same frame.
+    """
+    sha256 = str(result.facts.get("sha256", ""))
+    before = log.entries.get(result.frame)
+    if sha256 and (before is None or before.sha256 != sha256):
+        for frame in log.with_hash(sha256):
+            entry = log.entries[frame]
+            moved = frame != result.frame and entry.status == "done"
+            if moved and not os.path.lexists(log.layout.frame_path(frame)):
+                yield Change.of(entry, status="excluded", reason=RENAMED + result.frame)
+    if result.status == "done":
+        for frame in log.same_identity(result.frame):
+            entry = log.entries[frame]
+            if entry.status == "done":
+                reason = f"same frame as {result.frame}"
+                yield Change.of(entry, status="excluded", reason=reason)
+
+
+def standing(log: NightLog, entry: Entry) -> Change | None:
+    """Bring a frame back as it was measured, if its catalogue is of the same content."""
+    measured = log.measured.get(entry.frame)
+    if measured is None or not entry.sha256 or measured.sha256 != entry.sha256:
+        return None
+    try:
+        lines = read_lines(log.catalogue(measured, "unconsolidated"))
+    except CatalogueGoneError:
+        return None
+    count = lines.count(b"\n")
+    if count != measured.n_sources or (count and first_frame(lines) != entry.frame):
+        return None
+    if measured.consol_bytes is not None and not log.catalogue(measured, "consolidated").exists():
+        return None
+    return Change.of(measured, size=entry.size, mtime_ns=entry.mtime_ns)
