@@ -64,10 +64,11 @@ def place_sources(
         It cannot be read, or it is not this frame's: its centre is more than 0.2° from the
         pointing, or its scale more than 5 % from the camera's.
     """
-    header = _celestial_header(path)
+    cards = _celestial_cards(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
+            header = fits.Header.fromstring(cards)
             wcs = WCS(header, naxis=2)
             if not wcs.has_celestial:
                 raise SolutionError("the solution has no celestial coordinates")
@@ -96,7 +97,7 @@ def solution_identity(path: Path) -> str:
         raise SolutionError(f"the solution: {error}") from error
 
 
-def _celestial_header(path: Path) -> fits.Header:
+def _celestial_cards(path: Path) -> bytes:
     """Give the first header that names a coordinate, of a file that is whole so far."""
     try:
         with open_regular(path) as descriptor:
@@ -112,7 +113,7 @@ def _celestial_header(path: Path) -> fits.Header:
                     raise SolutionError("the solution is incomplete")
                 if "CTYPE1" in header.values:
                     cards = os.pread(descriptor, header.stop - header.start, header.start)
-                    return fits.Header.fromstring(_ODD.sub(b"?", cards))
+                    return _ODD.sub(b"?", cards)
                 at = header.next_start()
     except (FrameError, FrameNotReadyError) as error:
         raise SolutionError(f"the solution: {error}") from error
