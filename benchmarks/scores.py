@@ -103,8 +103,9 @@ def score_frame(
     found[usual] = match(truth[usual], x, y, frame.fwhm)
 
     asked = _asked_for(frame)
-    bright = asked & (ratio >= 1.8)
-    faint = asked & (ratio >= 1.3) & ~bright
+    single = asked & (truth["pair"] == 0)  # planted pairs have a bar of their own
+    bright = single & (ratio >= 1.8)
+    faint = single & (ratio >= 1.3) & (ratio < 1.8)
     pairs = [
         np.flatnonzero(truth["pair"] == pair) for pair in set(truth["pair"][truth["pair"] > 0])
     ]
