@@ -40,7 +40,9 @@ class Sky:
     median_rms: float
 
 
-def measure_sky(data: FloatArray, bad: BoolArray, box: int, *, smooth: int = 3) -> Sky:
+def measure_sky(
+    data: FloatArray, bad: BoolArray, box: int, *, prior: FloatArray | None = None
+) -> Sky:
     """Map the sky and its noise.
 
     Parameters
@@ -51,45 +53,43 @@ def measure_sky(data: FloatArray, bad: BoolArray, box: int, *, smooth: int = 3) 
         Pixels to leave out.
     box : int
         Side of the boxes, pixels.
-    smooth : int
-        Side of the median filter over the boxes.
+    prior : ndarray, shape (ny, nx), optional
+        A sky that is nearly right. A gradient inside a box is not noise: without a prior the
+        noise is measured in a second round, on what the first leaves.
     """
     ny, nx = data.shape
-    ky, kx = max(1, round(ny / box)), max(1, round(nx / box))
-    level, rms, share = _box_statistics(data, bad, ky, kx)
-    level = _smooth(_fill(level, share), smooth)
-    surface = _interpolate(level, (ny, nx))
-    # a gradient inside a box is not noise: the noise is measured on what is left
-    _, rms, share = _box_statistics(data - surface, bad, ky, kx)
-    rms = _smooth(_fill(rms, share), smooth)
-    floor = 1e-3 * float(np.median(rms)) + 1e-12
+    grid = max(1, round(ny / box)), max(1, round(nx / box))
+    base = np.zeros((1, 1)) if prior is None else prior
+    level, rms, share = _box_statistics(data - base, bad, grid)
+    level = _smooth(_fill(level, share))
+    surface = _interpolate(level, (ny, nx)) + base
+    if prior is None:
+        _, rms, share = _box_statistics(data - surface, bad, grid)
+    rms = _smooth(_fill(rms, share))
+    floor = 1e-3 * float(np.median(rms)) + 1e-9
+    rms = np.maximum(rms, floor)
     return Sky(
         level=surface,
-        rms=np.maximum(_interpolate(np.maximum(rms, floor), (ny, nx)), floor),
-        median_level=float(np.median(level)),
+        rms=np.maximum(_interpolate(rms, (ny, nx)), floor),
+        median_level=float(np.median(surface[:: max(1, ny // 64), :: max(1, nx // 64)])),
         median_rms=float(np.median(rms)),
     )
 
 
 def _box_statistics(
-    data: FloatArray, bad: BoolArray, ky: int, kx: int
+    data: FloatArray, bad: BoolArray, grid: tuple[int, int]
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return clipped level, clipped rms and share of pixels used of ky × kx boxes."""
-    ny, nx = data.shape
+    """Return clipped level, clipped rms and share of the pixels used, of a grid of boxes."""
+    (ny, nx), (ky, kx) = data.shape, grid
     hy, hx = -(-ny // ky), -(-nx // kx)
-    padded = np.full((ky * hy, kx * hx), np.nan, dtype=np.float32)
-    # boxes of equal size that start where an even division puts them
-    rows = _starts(ny, ky, hy)
-    columns = _starts(nx, kx, hx)
-    source = np.where(bad, np.float32(np.nan), data.astype(np.float32))
-    if ny == ky * hy and nx == kx * hx:
-        padded = source
-    else:
-        padded = source[rows[:, None], columns[None, :]]
-    boxes = padded.reshape(ky, hy, kx, hx).swapaxes(1, 2).reshape(ky * kx, hy * hx)
-    level, rms, used = _clipped(np.sort(boxes, axis=1))
-    shape = (ky, kx)
-    return level.reshape(shape), rms.reshape(shape), (used / (hy * hx)).reshape(shape)
+    source = data.astype(np.float32)
+    source[bad] = np.nan
+    if (ny, nx) != (ky * hy, kx * hx):
+        source = source[_starts(ny, ky, hy)[:, None], _starts(nx, kx, hx)[None, :]]
+    boxes = source.reshape(ky, hy, kx, hx).swapaxes(1, 2).reshape(ky * kx, hy * hx)
+    boxes.sort(axis=1)
+    level, rms, used = _clipped(boxes)
+    return level.reshape(grid), rms.reshape(grid), (used / (hy * hx)).reshape(grid)
 
 
 def _starts(n: int, k: int, h: int) -> npt.NDArray[np.intp]:
@@ -100,41 +100,32 @@ def _starts(n: int, k: int, h: int) -> npt.NDArray[np.intp]:
 
 def _clipped(ordered: npt.NDArray[np.float32]) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Clip each sorted row (nan last) around its median; return level, rms and count."""
-    n_rows, width = ordered.shape
-    missing = np.isnan(ordered)
-    count = width - missing.sum(axis=1)
-    row = np.arange(n_rows)
-    middle = (count // 2).clip(0, width - 1)
-    offset = np.where(count > 0, ordered[row, middle], np.float32(0.0)).astype(np.float64)
-    centred = np.where(missing, np.inf, ordered - offset[:, None])
-    zero = np.zeros((n_rows, 1))
-    finite = np.where(missing, 0.0, centred)
-    sums = np.concatenate([zero, np.cumsum(finite, axis=1)], axis=1)
-    squares = np.concatenate([zero, np.cumsum(finite**2, axis=1)], axis=1)
-    low, high = np.zeros(n_rows, dtype=np.intp), count.astype(np.intp)
-    median, sigma = np.zeros(n_rows), np.zeros(n_rows)
-    for turn in range(ROUNDS):
-        n = np.maximum(high - low, 1)
-        median = finite[row, (low + n // 2).clip(0, width - 1)]
-        if turn == 0:
-            # the lower quartile: stars sit above the median
-            sigma = (median - finite[row, (low + n // 4).clip(0, width - 1)]) / 0.6745
-        else:
-            mean = (sums[row, high] - sums[row, low]) / n
-            spread = (squares[row, high] - squares[row, low]) / n - mean**2
-            sigma = np.sqrt(np.maximum(spread, 0.0)) * CLIPPED_TO_FULL
-        new_low = (centred < (median - CLIP * sigma)[:, None]).sum(axis=1)
-        new_high = (centred <= (median + CLIP * sigma)[:, None]).sum(axis=1)
-        settled = np.array_equal(new_low, low) and np.array_equal(new_high, high)
-        low, high = new_low, new_high
-        if settled:
-            break
-    n = np.maximum(high - low, 1)
-    mean = (sums[row, high] - sums[row, low]) / n
-    # stars that are not known yet leave the mean above the median: take the mode
-    skewed = np.abs(mean - median) > 0.3 * sigma
-    level = np.where(skewed, median, 2.5 * median - 1.5 * mean) + offset
-    return level, sigma, (high - low).astype(np.float64)
+    out = np.zeros((3, len(ordered)))
+    for row, values in enumerate(ordered):
+        count = int(np.searchsorted(values, np.float32(np.nan)))
+        if count == 0:
+            continue
+        low, high = 0, count
+        middle = float(values[count // 2])
+        # the lower quartile: stars sit above the median
+        sigma = (middle - float(values[count // 4])) / 0.6745
+        mean = middle
+        for _ in range(ROUNDS):
+            new = (
+                int(np.searchsorted(values[:count], np.float32(middle - CLIP * sigma))),
+                int(np.searchsorted(values[:count], np.float32(middle + CLIP * sigma), "right")),
+            )
+            if new == (low, high) or new[1] - new[0] < 2:
+                break
+            low, high = new
+            some = values[low:high]
+            middle = float(values[(low + high) // 2])
+            mean = float(some.mean(dtype=np.float64))
+            sigma = float(some.std(dtype=np.float64)) * CLIPPED_TO_FULL
+        # stars that are not known yet leave the mean above the median: take the mode
+        skewed = abs(mean - middle) > 0.3 * sigma
+        out[:, row] = middle if skewed else 2.5 * middle - 1.5 * mean, sigma, high - low
+    return out[0], out[1], out[2]
 
 
 def _fill(values: FloatArray, share: FloatArray) -> FloatArray:
@@ -169,9 +160,9 @@ def _neighbour_sum(values: FloatArray) -> FloatArray:
     )
 
 
-def _smooth(values: FloatArray, side: int) -> FloatArray:
-    """Median-filter the boxes; along an axis with fewer than ``side`` nothing is done."""
-    size = tuple(side if n >= side else 1 for n in values.shape)
+def _smooth(values: FloatArray) -> FloatArray:
+    """Median-filter the boxes; along an axis with fewer than three nothing is done."""
+    size = tuple(3 if n >= 3 else 1 for n in values.shape)
     return np.asarray(median_filter(values, size=size, mode="mirror"), dtype=np.float64)
 
 

@@ -1,25 +1,49 @@
 """How certain is each fitted source? Local blocks of the inverse of the normal matrix.
 
-A source's covariance is that of itself with the sources whose windows it shares most of; those
-farther away change it by less than a thousandth.  The whole matrix is never inverted.
+A source's covariance is that of itself with the sources it shares most light with; those farther
+away change it by less than a hundredth.  The whole matrix is never inverted.
 """
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csc_array
+from scipy.sparse import bsr_array, csr_array
 
 from pipnick_watch.photometry.groups import neighbour_pairs
 
-__all__ = ["errors_of", "group_flux_errors"]
+__all__ = ["errors_of", "group_flux_error"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-MOST = 8  # neighbours that a source's block takes in
+MOST = 7  # neighbours that a source's block takes in
+AT_ONCE = 1000
+
+
+class _Blocks:
+    """The 3 × 3 blocks of a normal matrix, to be looked up."""
+
+    def __init__(self, matrix: csr_array) -> None:
+        blocks = bsr_array(matrix, blocksize=(3, 3))
+        blocks.sort_indices()
+        n = blocks.indptr.shape[0] - 1
+        self.n = n
+        row = np.repeat(np.arange(n, dtype=np.int64), np.diff(blocks.indptr))
+        self.keys = row * n + blocks.indices
+        self.values = np.concatenate([blocks.data, np.zeros((1, 3, 3))])
+
+    def dense(self, members: IntArray) -> FloatArray:
+        """Assemble the dense matrices of lists of sources (k, p): shape (k, 3p, 3p)."""
+        k, p = members.shape
+        wanted = members[:, :, None] * self.n + members[:, None, :]
+        at = np.searchsorted(self.keys, wanted)
+        there = at < len(self.keys)
+        hit = there & (self.keys[np.where(there, at, 0)] == wanted)
+        picked = self.values[np.where(hit, at, len(self.keys))]
+        return picked.transpose(0, 1, 3, 2, 4).reshape(k, 3 * p, 3 * p)
 
 
 def errors_of(
-    matrix: csc_array, x: FloatArray, y: FloatArray, flux: FloatArray, reach: float
+    matrix: csr_array, x: FloatArray, y: FloatArray, flux: FloatArray, reach: float
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return the standard errors of x, y and flux, each of shape (n,).
 
@@ -32,57 +56,53 @@ def errors_of(
         Distance, pixels, up to which two sources disturb each other.
     """
     n = len(x)
-    out = np.zeros((3, n))
+    out = np.zeros((n, 3))
+    if n == 0:
+        return out[:, 1], out[:, 2], out[:, 0]
+    blocks = _Blocks(matrix)
     members = _neighbours(x, y, reach)
-    sizes = np.array([len(one) for one in members])
-    for size in np.unique(sizes):
-        rows = np.flatnonzero(sizes == size)
-        for first in range(0, len(rows), 2000):
-            some = rows[first : first + 2000]
-            block = np.array([members[i] for i in some])
-            index = (3 * block[:, :, None] + np.arange(3)[None, None, :]).reshape(len(some), -1)
-            covariance = _inverse(_dense(matrix, index))
-            out[:, some] = np.sqrt(np.maximum(covariance[:, range(3), range(3)], 0.0)).T
+    size = (members >= 0).sum(axis=1)
+    for p in np.unique(size):
+        rows = np.flatnonzero(size == p)
+        for first in range(0, len(rows), AT_ONCE):
+            some = rows[first : first + AT_ONCE]
+            covariance = _inverse(blocks.dense(members[some, :p]))
+            own = np.arange(3)
+            out[some] = np.sqrt(np.maximum(covariance[:, own, own], 0.0))
     positive = np.maximum(flux, 1e-12)
-    return out[1] / positive, out[2] / positive, out[0]
+    return out[:, 1] / positive, out[:, 2] / positive, out[:, 0]
 
 
-def group_flux_errors(matrix: csc_array, groups: list[IntArray]) -> FloatArray:
-    """Return the standard error of the summed flux of each group, shape (n_groups,)."""
-    out = np.zeros(len(groups))
-    for k, members in enumerate(groups):
-        index = (3 * members[:, None] + np.arange(3)[None, :]).reshape(1, -1)
-        covariance = _inverse(_dense(matrix, index))[0][::3, ::3]
-        out[k] = float(np.sqrt(max(float(covariance.sum()), 0.0)))
-    return out
+def group_flux_error(matrix: csr_array, members: IntArray) -> float:
+    """Return the standard error of the summed flux of some sources."""
+    index = (3 * members[:, None] + np.arange(3)[None, :]).ravel()
+    block = matrix[index][:, index].toarray()[None]
+    covariance = _inverse(block)[0][::3, ::3]
+    return float(np.sqrt(max(float(covariance.sum()), 0.0)))
 
 
-def _neighbours(x: FloatArray, y: FloatArray, reach: float) -> list[list[int]]:
-    """List each source, itself first, with its nearest neighbours."""
-    members: list[list[int]] = [[i] for i in range(len(x))]
+def _neighbours(x: FloatArray, y: FloatArray, reach: float) -> IntArray:
+    """List each source, itself first, with its nearest neighbours; -1 where there are fewer."""
+    n = len(x)
+    members = np.full((n, MOST + 1), -1, dtype=np.int64)
+    members[:, 0] = np.arange(n)
     pairs = neighbour_pairs(x, y, reach)
-    distance = np.hypot(x[pairs[:, 0]] - x[pairs[:, 1]], y[pairs[:, 0]] - y[pairs[:, 1]])
-    for i, j in pairs[np.argsort(distance, kind="stable")]:
-        if len(members[i]) <= MOST:
-            members[i].append(int(j))
-        if len(members[j]) <= MOST:
-            members[j].append(int(i))
+    one = np.concatenate([pairs[:, 0], pairs[:, 1]])
+    other = np.concatenate([pairs[:, 1], pairs[:, 0]])
+    order = np.lexsort((other, np.hypot(x[one] - x[other], y[one] - y[other]), one))
+    one, other = one[order], other[order]
+    start = np.searchsorted(one, np.arange(n))
+    rank = np.arange(len(one)) - start[one] + 1
+    few = rank <= MOST
+    members[one[few], rank[few]] = other[few]
     return members
-
-
-def _dense(matrix: csc_array, index: IntArray) -> FloatArray:
-    """Pick the dense blocks of the rows and columns ``index`` (k, p): shape (k, p, p)."""
-    k, p = index.shape
-    rows = np.repeat(index, p, axis=1).ravel()
-    columns = np.tile(index, (1, p)).ravel()
-    return np.asarray(matrix[rows, columns]).reshape(k, p, p)
 
 
 def _inverse(block: FloatArray) -> FloatArray:
     """Invert positive matrices whose diagonals differ by orders of magnitude."""
-    p = block.shape[1]
-    diagonal = block[:, range(p), range(p)]
+    p = np.arange(block.shape[1])
+    diagonal = block[:, p, p]
     scale = 1.0 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
     scaled = block * scale[:, :, None] * scale[:, None, :]
-    scaled[:, range(p), range(p)] += 1e-9 + (diagonal <= 0)
+    scaled[:, p, p] += 1e-9 + (diagonal <= 0)
     return np.asarray(np.linalg.inv(scaled) * scale[:, :, None] * scale[:, None, :])

@@ -2,7 +2,7 @@
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import correlate1d
+from scipy.fft import fftfreq, irfft2, next_fast_len, rfft2, rfftfreq
 
 __all__ = ["FWHM_TO_SIGMA", "bootstrap_fwhm", "fill_masked", "filtered_peaks", "sharp_pixels"]
 
@@ -41,35 +41,32 @@ def fill_masked(data: FloatArray, bad: BoolArray, fwhm: float) -> FloatArray:
     return filled
 
 
-def gaussian_kernel(fwhm: float) -> FloatArray:
-    """Make a one-dimensional Gaussian of this FWHM, integrated over pixels, of sum 1."""
-    sigma = float(np.sqrt((fwhm * FWHM_TO_SIGMA) ** 2))
-    reach = max(1, int(np.ceil(3.0 * sigma)))
-    at = np.arange(-reach, reach + 1)
-    kernel = np.exp(-0.5 * (at / sigma) ** 2)
-    return np.asarray(kernel / kernel.sum())
-
-
 def smooth(data: FloatArray, fwhm: float) -> FloatArray:
-    """Convolve with a Gaussian of this FWHM."""
-    kernel = gaussian_kernel(fwhm)
-    once = correlate1d(data, kernel, axis=1, mode="constant")
-    return np.asarray(correlate1d(once, kernel, axis=0, mode="constant"))
+    """Convolve with a Gaussian of this FWHM, by Fourier transform; beyond the edges there is 0."""
+    ny, nx = data.shape
+    sigma = fwhm * FWHM_TO_SIGMA
+    pad = int(np.ceil(4.0 * sigma))
+    size = next_fast_len(ny + pad, real=True), next_fast_len(nx + pad, real=True)
+    spectrum = rfft2(data.astype(np.float32), s=size)
+    down = np.exp(-2.0 * (np.pi * sigma * fftfreq(size[0])) ** 2)
+    across = np.exp(-2.0 * (np.pi * sigma * rfftfreq(size[1])) ** 2)
+    spectrum *= down.astype(np.float32)[:, None]
+    spectrum *= across.astype(np.float32)[None, :]
+    return irfft2(spectrum, s=size)[:ny, :nx]
 
 
 def filtered_peaks(
-    filtered: FloatArray, threshold: FloatArray, bad: BoolArray
+    filtered: npt.NDArray[np.floating], threshold: FloatArray
 ) -> tuple[IntArray, IntArray]:
     """Find the local maxima of a filtered frame above a threshold.
 
     Returns
     -------
     iy, ix : ndarray of int
-        Brightest first; a pixel counts when it exceeds its eight neighbours and is not bad.
+        Brightest first; the outermost pixels do not count.
     """
     ny, nx = filtered.shape
     above = filtered > threshold
-    above &= ~bad
     above[[0, -1], :] = False
     above[:, [0, -1]] = False
     at = np.flatnonzero(above)
@@ -79,7 +76,7 @@ def filtered_peaks(
     for oy, ox in NEIGHBOURS:
         # of two equal neighbours the first counts
         other = flat[at + oy * nx + ox]
-        top &= (value > other) if (oy, ox) > (0, 0) else (value >= other)
+        top &= (value > other) if (oy, ox) < (0, 0) else (value >= other)
     at = at[top]
     at = at[np.argsort(-flat[at], kind="stable")]
     return np.divmod(at, nx)[0].astype(np.int64), np.mod(at, nx).astype(np.int64)
@@ -140,9 +137,9 @@ def bootstrap_fwhm(
         Level, above the sky, from which a peak is not trusted.
     """
     light = smooth(np.where(bad, 0.0, data), 2.0)
-    iy, ix = filtered_peaks(light, 5.0 * rms, bad)
+    iy, ix = filtered_peaks(light, 5.0 * rms)
     level = np.broadcast_to(np.asarray(saturation), data.shape)[iy, ix]
-    keep = light[iy, ix] < 0.8 * level
+    keep = (light[iy, ix] < 0.8 * level) & ~bad[iy, ix]
     iy, ix = iy[keep][:300], ix[keep][:300]
     if len(iy) == 0:
         return float("nan")

@@ -1,21 +1,36 @@
-"""What does one star look like at a place of the frame? A Moffat that drifts over the field."""
+"""What does one star look like at a place of the frame? A Moffat, corrected, drifting over it."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["DRIFT_TERMS", "Psf", "drift_basis", "fwhm_of", "integration_nodes", "moffat"]
+__all__ = [
+    "DRIFT_TERMS", "INTEGRATE_BELOW", "TERMS", "Psf", "correction_terms", "drift_basis",
+    "fallback_psf", "integration_nodes", "quadratic_form",
+]  # fmt: skip
 
 FloatArray = npt.NDArray[np.float64]
 
 DRIFT_TERMS = 6
 INTEGRATE_BELOW = 2.5  # pixels of FWHM
+USUAL_BETA = 3.0
+
+TERMS = (
+    (1, 0), (0, 1), (2, 0), (1, 1), (3, 0), (2, 1), (1, 2), (0, 3),
+    (4, 0), (3, 1), (2, 2), (1, 3), (0, 4),
+)  # fmt: skip
+"""Powers of the correction's terms. (2, 0) stands for the difference of the squares; their sum
+is the Moffat's own width."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Psf:
-    """The frame's PSF, of unit flux.
+    """The frame's PSF.
+
+    A Moffat times 1 + a polynomial in ``(dx, dy) / sqrt(alpha² + r²)``: the plane mapped into
+    the unit disk, where what the Moffat leaves of coma and tracking errors is smooth.
 
     Attributes
     ----------
@@ -29,6 +44,8 @@ class Psf:
         ``atan2(g2, g1) / 2``. All zero for a circular one.
     shape : tuple of int
         (ny, nx) of the frame.
+    correction : ndarray, shape (13,)
+        Coefficients of ``TERMS``.
     n_stars : int
         Stars it was made from; 0 for a fallback.
     mismatch : float
@@ -40,13 +57,40 @@ class Psf:
     g1: FloatArray
     g2: FloatArray
     shape: tuple[int, int]
+    correction: FloatArray
     n_stars: int = 0
     mismatch: float = 0.0
 
-    @property
+    @cached_property
+    def alpha(self) -> float:
+        """Radius of the Moffat at the frame's centre, pixels."""
+        return float(np.exp(self.log_alpha[0]))
+
+    @cached_property
+    def moffat_fwhm(self) -> float:
+        """FWHM of the uncorrected Moffat at the frame's centre, pixels."""
+        return float(2.0 * self.alpha * np.sqrt(2.0 ** (1.0 / self.beta) - 1.0))
+
+    @cached_property
     def fwhm(self) -> float:
-        """Geometric mean of the axes at the frame's centre, pixels."""
-        return fwhm_of(float(np.exp(self.log_alpha[0])), self.beta)
+        """Diameter of the circle with the area inside the half-maximum contour, pixels."""
+        r = np.linspace(0.0, 1.3 * self.moffat_fwhm, 261)
+        angle = np.arange(32) * (np.pi / 16.0)
+        ux, uy = r[None, :] * np.cos(angle)[:, None], r[None, :] * np.sin(angle)[:, None]
+        a, b, c = self.form(*self.centre)
+        light = self._light(ux, uy, a[:, None], b[:, None], c[:, None])[0]
+        below = light < 0.5 * light.max()
+        first = np.where(below.any(axis=1), below.argmax(axis=1), len(r) - 1)
+        row = np.arange(len(angle))
+        upper, lower = light[row, first - 1], light[row, first]
+        part = (upper - 0.5 * light.max()) / (upper - lower)
+        edge = (first - 1 + part) * r[1]
+        return float(2.0 * np.sqrt(np.mean(edge**2)))
+
+    @property
+    def centre(self) -> tuple[FloatArray, FloatArray]:
+        """The frame's centre, x and y, each of shape (1,)."""
+        return np.array([(self.shape[1] - 1) / 2.0]), np.array([(self.shape[0] - 1) / 2.0])
 
     @property
     def ellipticity(self) -> float:
@@ -60,8 +104,12 @@ class Psf:
 
     @property
     def integrated(self) -> bool:
-        """Whether it has to be integrated over the pixels."""
-        return self.fwhm < INTEGRATE_BELOW
+        """Whether it is integrated over each pixel by quadrature."""
+        return self.moffat_fwhm < INTEGRATE_BELOW
+
+    @cached_property
+    def _nodes(self) -> list[tuple[float, float, float]]:
+        return integration_nodes(self.moffat_fwhm)
 
     def form(self, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Quadratic form (a, b, c) of the Moffat at the places x, y: shapes (n,)."""
@@ -70,29 +118,16 @@ class Psf:
 
     def evaluate(self, dx: FloatArray, dy: FloatArray, x: FloatArray, y: FloatArray) -> FloatArray:
         """Light per pixel at the offsets dx, dy (n, m) from stars at x, y (n,), shape (n, m)."""
-        a, b, c = self.form(x, y)
-        total = np.zeros(np.broadcast_shapes(dx.shape, dy.shape))
-        for sx, sy, weight in integration_nodes(self.fwhm):
-            total += weight * moffat(dx + sx, dy + sy, a, b, c, self.beta)
-        return total
+        return self._integrate(dx, dy, x, y)[0]
 
     def evaluate_with_gradient(
         self, dx: FloatArray, dy: FloatArray, x: FloatArray, y: FloatArray
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Return the light and its derivatives with respect to the star's x and y."""
-        a, b, c = (one[:, None] for one in self.form(x, y))
-        shape = np.broadcast_shapes(dx.shape, dy.shape)
-        light, by_x, by_y = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-        norm = (self.beta - 1.0) / np.pi * np.sqrt(a * c - b * b)
-        for sx, sy, weight in integration_nodes(self.fwhm):
-            ux, uy = dx + sx, dy + sy
-            ax, ay = a * ux + b * uy, b * ux + c * uy
-            inverse = 1.0 / (1.0 + ax * ux + ay * uy)
-            value = (weight * norm) * inverse**self.beta
-            light += value
-            value *= 2.0 * self.beta * inverse
-            by_x += value * ax
-            by_y += value * ay
+        """Return the light and its derivatives with respect to the star's x and y.
+
+        The derivatives leave the correction's own slope out: they only steer the fit.
+        """
+        light, by_x, by_y = self._integrate(dx, dy, x, y, gradient=True)
         return light, by_x, by_y
 
     def peak(self, x: FloatArray, y: FloatArray) -> FloatArray:
@@ -100,10 +135,109 @@ class Psf:
         zero = np.zeros((len(x), 1))
         return self.evaluate(zero, zero, x, y)[:, 0]
 
+    def _integrate(
+        self, dx: FloatArray, dy: FloatArray, x: FloatArray, y: FloatArray, *,
+        gradient: bool = False,
+    ) -> list[FloatArray]:  # fmt: skip
+        """Average over the pixels: by nodes when the PSF is narrow, else to second order."""
+        a, b, c = (one[:, None] for one in self.form(x, y))
+        total: list[FloatArray] = []
+        for sx, sy, weight in self._nodes:
+            parts = self._light(dx + sx, dy + sy, a, b, c, gradient=gradient, curved=weight == 1.0)
+            if weight == 1.0:
+                return parts
+            if not total:
+                total = [weight * one for one in parts]
+            else:
+                for k, one in enumerate(parts):
+                    one *= weight
+                    total[k] += one
+        return total
 
-def fwhm_of(alpha: float, beta: float) -> float:
-    """Full width at half maximum of a Moffat."""
-    return float(2.0 * alpha * np.sqrt(2.0 ** (1.0 / beta) - 1.0))
+    def _light(
+        self, ux: FloatArray, uy: FloatArray, a: FloatArray, b: FloatArray, c: FloatArray, *,
+        gradient: bool = False, curved: bool = False,
+    ) -> list[FloatArray]:  # fmt: skip
+        """Evaluate at points; ``curved`` adds what the profile's curvature does within a pixel."""
+        beta = self.beta
+        ax, ay = a * ux + b * uy, b * ux + c * uy
+        inverse = 1.0 / (1.0 + ax * ux + ay * uy)
+        root = np.sqrt(a * c - b * b)
+        value = inverse**beta
+        value *= (beta - 1.0) / np.pi * root
+        factor: FloatArray | None = None
+        if self.correction.any():
+            scale = np.sqrt(inverse * root)
+            factor = _polynomial(self.correction, ux * scale, uy * scale)
+            factor += 1.0
+        if curved:
+            # mean over a pixel = value + Laplacian / 24
+            bend = (ax * ax + ay * ay) * inverse
+            bend *= 4.0 * beta * (beta + 1.0) / 24.0
+            bend -= 2.0 * beta / 24.0 * (a + c)
+            bend *= inverse
+            bend += 1.0
+            factor = bend if factor is None else factor * bend
+        if factor is not None:
+            value *= factor
+        if not gradient:
+            return [value]
+        slope = value * inverse
+        slope *= 2.0 * beta
+        return [value, slope * ax, slope * ay]
+
+
+def fallback_psf(fwhm: float, shape: tuple[int, int]) -> Psf:
+    """Make a circular Moffat of a usual exponent, for frames whose stars do not show theirs."""
+    zero = np.zeros(DRIFT_TERMS)
+    log_alpha = zero.copy()
+    log_alpha[0] = np.log(fwhm / (2.0 * np.sqrt(2.0 ** (1.0 / USUAL_BETA) - 1.0)))
+    return Psf(
+        log_alpha=log_alpha, beta=USUAL_BETA, g1=zero, g2=zero, shape=shape,
+        correction=np.zeros(len(TERMS)), mismatch=0.05,
+    )  # fmt: skip
+
+
+def _polynomial(c: FloatArray, u: FloatArray, v: FloatArray) -> FloatArray:
+    """Sum the correction's terms at (u, v)."""
+    # Horner in u, then in v; the order of c is that of TERMS
+    out = c[8] * u
+    out += c[9] * v
+    out += c[4]
+    out *= u
+    inner = c[10] * v
+    inner += c[5]
+    inner *= v
+    inner += c[2]
+    out += inner
+    out *= u
+    inner = c[11] * v
+    inner += c[6]
+    inner *= v
+    inner += c[3]
+    inner *= v
+    inner += c[0]
+    out += inner
+    out *= u
+    inner = c[12] * v
+    inner += c[7]
+    inner *= v
+    inner -= c[2]
+    inner *= v
+    inner += c[1]
+    inner *= v
+    out += inner
+    return out
+
+
+def correction_terms(u: FloatArray, v: FloatArray) -> FloatArray:
+    """Evaluate each of the correction's terms at (u, v): shape (13, …)."""
+    u2, v2 = u * u, v * v
+    uv = u * v
+    return np.stack(
+        [u, v, u2 - v2, uv, u2 * u, u2 * v, u * v2, v2 * v, u2 * u2, u2 * uv, u2 * v2, uv * v2,
+         v2 * v2]
+    )  # fmt: skip
 
 
 def drift_basis(x: FloatArray, y: FloatArray, shape: tuple[int, int]) -> FloatArray:
@@ -124,15 +258,6 @@ def quadratic_form(
     stretch = np.where(g > 1e-8, np.sinh(2.0 * g) / np.maximum(g, 1e-8), 2.0)
     cosh = np.cosh(2.0 * g)
     return scale * (cosh - stretch * g1), -scale * stretch * g2, scale * (cosh + stretch * g1)
-
-
-def moffat(
-    dx: FloatArray, dy: FloatArray, a: FloatArray, b: FloatArray, c: FloatArray, beta: float
-) -> FloatArray:
-    """Moffat of unit flux at the offsets dx, dy (n, m), with the forms a, b, c (n,)."""
-    a, b, c = a[:, None], b[:, None], c[:, None]
-    norm = (beta - 1.0) / np.pi * np.sqrt(a * c - b * b)
-    return np.asarray(norm * (1.0 + a * dx * dx + 2.0 * b * dx * dy + c * dy * dy) ** -beta)
 
 
 def integration_nodes(fwhm: float) -> list[tuple[float, float, float]]:

@@ -1,27 +1,35 @@
-"""Which Moffat do the frame's own bright, isolated stars show?"""
+"""Which PSF do the frame's own bright, isolated stars show?"""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from pipnick_watch.photometry.psf import (
     DRIFT_TERMS,
+    TERMS,
+    USUAL_BETA,
     Psf,
+    correction_terms,
     drift_basis,
     integration_nodes,
     quadratic_form,
 )
 
-__all__ = ["PsfStars", "fallback_psf", "fit_psf"]
+__all__ = ["PsfStars", "fit_psf"]
 
 FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
 
-DRIFT_PRIOR = np.array([10.0, 0.04, 0.04, 0.06, 0.03, 0.03])
-SHAPE_PRIOR = np.array([10.0, 0.03, 0.03, 0.03, 0.03, 0.03])
-BETA_RANGE = (1.3, 12.0)
-BETA_USUAL, BETA_SPREAD = 3.0, 1.5
-ROUNDS = 15
+# standard deviations expected of the coefficients, before the stars are looked at
+DRIFT_PRIOR = np.array([10.0, 0.03, 0.03, 0.06, 0.02, 0.02])
+SHAPE_PRIOR = np.array([10.0, 0.02, 0.02, 0.02, 0.02, 0.02])
+CORRECTION_PRIOR = 0.15
+BETA_PRIOR = 1.5
+BETA_RANGE = (1.2, 15.0)
+SKY_PRIOR = 0.05  # of a pixel's noise
+GOOD_MATCH = 0.01  # relative error of the model below which it is not worth fitting
+OWN = 4  # parameters of each star: flux, x, y, sky
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,10 +40,12 @@ class PsfStars:
     ----------
     data, variance : ndarray, shape (n, m)
         Light without sky and neighbours, and its variance (``inf`` where masked).
-    ox, oy : ndarray, shape (n, m)
-        Pixel coordinates of the stamps' pixels.
+    px, py : ndarray, shape (n, m)
+        Coordinates of the stamps' pixels.
     x, y, flux : ndarray, shape (n,)
         First guesses.
+    rms : ndarray, shape (n,)
+        Noise of a sky pixel.
     """
 
     data: FloatArray
@@ -45,24 +55,92 @@ class PsfStars:
     x: FloatArray
     y: FloatArray
     flux: FloatArray
+    rms: FloatArray
 
 
-def fallback_psf(fwhm: float, shape: tuple[int, int]) -> Psf:
-    """Make a circular Moffat of a usual exponent, for frames whose stars do not show theirs."""
-    zero = np.zeros(DRIFT_TERMS)
-    log_alpha = zero.copy()
-    log_alpha[0] = np.log(fwhm / (2.0 * np.sqrt(2.0 ** (1.0 / BETA_USUAL) - 1.0)))
-    return Psf(
-        log_alpha=log_alpha, beta=BETA_USUAL, g1=zero, g2=zero.copy(), shape=shape, mismatch=0.05
-    )
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Layout:
+    """Where each shared parameter is: drift of the width, shape, exponent, correction."""
+
+    elliptical: bool
+    corrected: bool
+
+    @property
+    def fields(self) -> int:
+        """Number of parameters that drift."""
+        return 3 if self.elliptical else 1
+
+    @property
+    def terms(self) -> list[int]:
+        """Rows of TERMS that are fitted: an elliptical Moffat has the two of second degree."""
+        if not self.corrected:
+            return []
+        return [k for k, (i, j) in enumerate(TERMS) if not (self.elliptical and i + j == 2)]
+
+    @property
+    def local(self) -> int:
+        """Number of shared parameters as one star sees them."""
+        return self.fields + 1 + len(self.terms)
+
+    def expand(self, basis: FloatArray) -> FloatArray:
+        """Map the shared parameters to what each star sees: shape (n, local, shared)."""
+        n = len(basis)
+        rest = 1 + len(self.terms)
+        out = np.zeros((n, self.local, DRIFT_TERMS * self.fields + rest))
+        for k in range(self.fields):
+            out[:, k, k * DRIFT_TERMS : (k + 1) * DRIFT_TERMS] = basis
+        for k in range(rest):
+            out[:, self.fields + k, self.fields * DRIFT_TERMS + k] = 1.0
+        return out
+
+    def pack(self, psf: Psf) -> FloatArray:
+        """Gather the shared parameters."""
+        drift = [psf.log_alpha, psf.g1, psf.g2][: self.fields]
+        return np.concatenate([*drift, [psf.beta], psf.correction[self.terms]])
+
+    def unpack(self, psf: Psf, theta: FloatArray) -> Psf:
+        """Put the shared parameters back."""
+        parts = theta[: DRIFT_TERMS * self.fields].reshape(self.fields, DRIFT_TERMS)
+        correction = psf.correction.copy()
+        correction[self.terms] = theta[DRIFT_TERMS * self.fields + 1 :]
+        shape = {"g1": parts[1], "g2": parts[2]} if self.elliptical else {}
+        return replace(
+            psf, log_alpha=parts[0], beta=float(theta[DRIFT_TERMS * self.fields].clip(*BETA_RANGE)),
+            correction=correction, **shape,
+        )  # fmt: skip
+
+    def prior(self, start: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Expected values and inverse variances of the shared parameters."""
+        spread = np.concatenate(
+            [DRIFT_PRIOR, *[SHAPE_PRIOR] * (self.fields - 1), [BETA_PRIOR],
+             np.full(len(self.terms), CORRECTION_PRIOR)]
+        )  # fmt: skip
+        centre = np.zeros(len(spread))
+        centre[0] = start[0]
+        centre[self.fields * DRIFT_TERMS] = USUAL_BETA
+        return centre, 1.0 / spread**2
 
 
-def fit_psf(stars: PsfStars, start: Psf, *, elliptical: bool) -> tuple[Psf, npt.NDArray[np.bool_]]:
-    """Fit one drifting Moffat to all stars at once.
+def fit_psf(
+    stars: PsfStars, start: Psf, *, elliptical: bool, corrected: bool, rounds: int = 12
+) -> tuple[Psf, BoolArray]:
+    """Fit one drifting PSF to all stars at once.
 
     The stars' own positions, fluxes and skies are eliminated from the normal equations, so that
-    the shared parameters cost a small dense solve a round.  Coefficients of the drift have a
-    prior that keeps them at zero where the stars do not show them.
+    the shared parameters cost a small dense solve a round.  Each coefficient has a prior that
+    holds it where the stars do not show it.
+
+    Parameters
+    ----------
+    stars : PsfStars
+    start : Psf
+        First guess.
+    elliptical : bool
+        Whether the Moffat has two axes.
+    corrected : bool
+        Whether the correction is fitted as well.
+    rounds : int
+        Most steps.
 
     Returns
     -------
@@ -70,139 +148,159 @@ def fit_psf(stars: PsfStars, start: Psf, *, elliptical: bool) -> tuple[Psf, npt.
     used : ndarray of bool, shape (n,)
         Stars that were kept.
     """
+    layout = _Layout(elliptical=elliptical, corrected=corrected)
+    theta = layout.pack(start)
+    centre, tight = layout.prior(theta)
+    psf = start
     n = len(stars.x)
-    x, y, flux = stars.x.copy(), stars.y.copy(), stars.flux.copy()
-    sky = np.zeros(n)
-    la, g1, g2 = start.log_alpha.copy(), start.g1.copy(), start.g2.copy()
-    beta = start.beta
-    n_shape = 2 if elliptical else 0
-    n_shared = DRIFT_TERMS * (1 + n_shape) + 1
-    prior = np.concatenate(
-        [1.0 / DRIFT_PRIOR**2, *[1.0 / SHAPE_PRIOR**2] * n_shape, [1.0 / BETA_SPREAD**2]]
-    )
+    own = np.column_stack([stars.flux, stars.x, stars.y, np.zeros(n)])
     used = np.ones(n, dtype=bool)
-    nodes = integration_nodes(start.fwhm)
-    damping = 1e-3
-    mismatch = 0.02
-    chi = np.ones(n)
-    for turn in range(ROUNDS):
-        basis = drift_basis(x, y, start.shape)
-        local = np.stack([basis @ la, basis @ g1, basis @ g2])
-        light, d = _derivatives(stars, x, y, local, beta, nodes, elliptical)
+    damping = 1e-2
+    mismatch = start.mismatch
+    for turn in range(rounds):
+        light, columns = _columns(stars, psf, layout, own)
+        flux = own[:, 0]
+        residual = stars.data - flux[:, None] * light - own[:, 3, None]
         model = flux[:, None] * light
-        residual = stars.data - model - sky[:, None]
-        variance = stars.variance + (mismatch * model) ** 2 + 1e-12
-        weight = 1.0 / variance
-        outlier = residual**2 * weight > (8.0 if turn < 3 else 5.0) ** 2
-        weight[outlier & (turn > 0)] = 0.0
-        count = np.maximum((weight > 0).sum(axis=1), 1)
-        chi = np.sqrt((residual**2 * weight).sum(axis=1) / count)
-        shared = np.concatenate([d[3:]]) * flux[None, :, None]
-        columns = np.concatenate(
-            [light[None], flux[None, :, None] * d[1:3], np.ones_like(light)[None], shared]
-        )
-        weighted = columns * weight[None]
-        matrix = np.einsum("ink,jnk->nij", weighted, columns, optimize=True)
-        vector = np.einsum("ink,nk->ni", weighted, residual, optimize=True)
-        # the sky is nearly known: it only takes up what the map misses
-        matrix[:, 3, 3] += count / np.median(stars.variance[np.isfinite(stars.variance)]) * 0.5
-        vector[:, 3] -= sky * count / np.median(stars.variance[np.isfinite(stars.variance)]) * 0.5
-        matrix[:, range(4), range(4)] *= 1.0 + damping
-        matrix[:, range(4), range(4)] += 1e-12
-        own = matrix[:, :4, :4]
-        cross = matrix[:, :4, 4:]
-        inverse = np.linalg.inv(own)
-        reduced = matrix[:, 4:, 4:] - np.einsum("nia,nij,njb->nab", cross, inverse, cross)
-        gradient = vector[:, 4:] - np.einsum("nia,nij,nj->na", cross, inverse, vector[:, :4])
-        # expand each star's local width and shape into the field's coefficients
-        expand = np.zeros((n, 2 + n_shape, n_shared))
-        for k in range(1 + n_shape):
-            expand[:, k, k * DRIFT_TERMS : (k + 1) * DRIFT_TERMS] = basis
-        expand[:, 1 + n_shape, -1] = 1.0
-        keep = used.astype(float)
-        left = np.einsum("n,nap,nab,nbq->pq", keep, expand, reduced, expand, optimize=True)
-        right = np.einsum("n,nap,na->p", keep, expand, gradient)
-        theta = np.concatenate([la, *([g1, g2] if elliptical else []), [beta]])
-        target = np.zeros(n_shared)
-        target[0], target[-1] = theta[0], BETA_USUAL
-        left[range(n_shared), range(n_shared)] += prior
-        right += prior * (target - theta)
-        step = np.linalg.solve(left, right)
-        step = step.clip(-0.3, 0.3)
-        step[-1] = float(step[-1].clip(-0.7, 0.7))
-        own_step = np.einsum(
-            "nij,nj->ni", inverse, vector[:, :4] - np.einsum("nia,nap,p->ni", cross, expand, step)
-        )
-        la = la + step[:DRIFT_TERMS]
-        if elliptical:
-            g1 = g1 + step[DRIFT_TERMS : 2 * DRIFT_TERMS]
-            g2 = g2 + step[2 * DRIFT_TERMS : 3 * DRIFT_TERMS]
-        beta = float(np.clip(beta + step[-1], *BETA_RANGE))
-        flux = np.maximum(flux + own_step[:, 0], 0.1 * flux)
-        x = x + own_step[:, 1].clip(-1.0, 1.0)
-        y = y + own_step[:, 2].clip(-1.0, 1.0)
-        sky = sky + own_step[:, 3]
-        damping = max(damping * 0.3, 1e-9)
-        if turn in (3, 6, 9) and used.sum() > 4:
-            used = _keep(chi, used)
-        if turn > 9 and np.abs(step).max() < 1e-4:
+        weight = 1.0 / (stars.variance + (GOOD_MATCH * model) ** 2 + 1e-12)
+        limit = (6.0**2) * (1.0 + (3.0 * mismatch * model) ** 2 * weight)
+        if turn > 1:
+            weight *= residual**2 * weight < limit
+        weighted = columns * weight[:, None, :]
+        matrix = weighted @ columns.swapaxes(1, 2)
+        vector = np.einsum("nkm,nm->nk", weighted, residual)
+        loose = 1.0 / (SKY_PRIOR * stars.rms) ** 2
+        matrix[:, 3, 3] += loose
+        vector[:, 3] -= loose * own[:, 3]
+        diagonal = np.arange(OWN)
+        matrix[:, diagonal, diagonal] = matrix[:, diagonal, diagonal] * (1.0 + damping) + 1e-12
+        inverse = np.linalg.inv(matrix[:, :OWN, :OWN])
+        cross = matrix[:, :OWN, OWN:]
+        pull = inverse @ cross
+        reduced = matrix[:, OWN:, OWN:] - cross.swapaxes(1, 2) @ pull
+        gradient = vector[:, OWN:] - np.einsum("nia,ni->na", pull, vector[:, :OWN])
+        expand = layout.expand(drift_basis(own[:, 1], own[:, 2], psf.shape))
+        part = expand[used].swapaxes(1, 2)
+        left = (part @ reduced[used] @ expand[used]).sum(axis=0)
+        right = (part @ gradient[used][:, :, None]).sum(axis=0)[:, 0]
+        left[np.diag_indices(len(theta))] += tight
+        right += tight * (centre - theta)
+        step = np.linalg.solve(left, right).clip(-0.4, 0.4)
+        theta = theta + step
+        psf = layout.unpack(psf, theta)
+        theta = layout.pack(psf)
+        seen = np.einsum("nap,p->na", expand, step)
+        own_step = (inverse @ vector[:, :OWN, None])[:, :, 0] - np.einsum("nia,na->ni", pull, seen)
+        own = _advance(own, own_step)
+        damping *= 0.2
+        mismatch = _mismatch(residual, light, flux, stars.variance, used)
+        if turn in (2, 4, 7) and used.sum() > 4:
+            used = _like_the_others(residual, model, stars.variance, weight, mismatch)
+        if turn > 4 and np.abs(step).max() < 2e-4:
             break
-    psf = Psf(
-        log_alpha=la, beta=beta, g1=g1, g2=g2, shape=start.shape,
-        n_stars=int(used.sum()), mismatch=_mismatch(residual, light, flux, variance, used),
-    )  # fmt: skip
-    return psf, used
+    return replace(psf, n_stars=int(used.sum()), mismatch=mismatch), used
 
 
-def _keep(chi: FloatArray, used: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Drop the stars that fit far worse than the others."""
-    centre = float(np.median(chi[used]))
-    spread = 1.4826 * float(np.median(np.abs(chi[used] - centre)))
-    return np.asarray(chi < centre + 4.0 * spread + 0.3 * centre)
+def _advance(own: FloatArray, step: FloatArray) -> FloatArray:
+    """Take a step in the stars' own parameters."""
+    moved = own + step
+    moved[:, 0] = np.maximum(moved[:, 0], 0.2 * own[:, 0])
+    moved[:, 1:3] = own[:, 1:3] + step[:, 1:3].clip(-1.0, 1.0)
+    return moved
+
+
+def _like_the_others(
+    residual: FloatArray, model: FloatArray, variance: FloatArray, weight: FloatArray,
+    mismatch: float,
+) -> BoolArray:  # fmt: skip
+    """Say which stars fit no worse than the others."""
+    expected = variance + (mismatch * model) ** 2
+    ok = weight > 0
+    squares = np.where(ok, residual**2 / np.where(ok, expected, 1.0), 0.0)
+    chi = np.sqrt(squares.sum(axis=1) / np.maximum(ok.sum(axis=1), 1))
+    # a star that lost a good part of its pixels to clipping does not look like the others
+    lost = 1.0 - (ok * model).sum(axis=1) / np.maximum(
+        (np.isfinite(variance) * model).sum(axis=1), 1e-12
+    )
+    middle = float(np.median(chi))
+    spread = 1.4826 * float(np.median(np.abs(chi - middle)))
+    return np.asarray((chi < middle + 4.0 * spread + 0.2) & (lost < 0.1))
 
 
 def _mismatch(
     residual: FloatArray, light: FloatArray, flux: FloatArray, variance: FloatArray,
-    used: npt.NDArray[np.bool_],
+    used: BoolArray,
 ) -> float:  # fmt: skip
-    """Typical flux that is misplaced, beyond the noise, as a fraction of the flux."""
+    """Typical residual beyond the noise, relative to the model, where the model is bright."""
     good = np.isfinite(variance)
     noise = np.where(good, variance, 0.0)
+    share = light**2 * good
     excess = np.where(good, residual**2 - noise, 0.0)
-    share = (excess * light).sum(axis=1) / np.maximum((light**3).sum(axis=1), 1e-30) / flux**2
-    return float(np.sqrt(max(float(np.median(share[used])), 0.0))) if used.any() else 0.05
+    relative = (excess * share).sum(axis=1) / np.maximum(
+        (share * light**2).sum(axis=1) * flux**2, 1e-30
+    )
+    some = relative[used] if used.any() else relative
+    return float(np.sqrt(max(float(np.median(some)), 0.0)).clip(1e-4, 0.3))
 
 
-def _derivatives(
-    stars: PsfStars, x: FloatArray, y: FloatArray, local: FloatArray, beta: float,
-    nodes: list[tuple[float, float, float]], elliptical: bool,
-) -> tuple[FloatArray, FloatArray]:  # fmt: skip
-    """Return the light (n, m) and its derivatives by x, y, log_alpha, (g1, g2,) beta."""
+def _columns(
+    stars: PsfStars, psf: Psf, layout: _Layout, own: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return the light (n, m), and its derivatives by all parameters (n, 4 + local, m)."""
+    flux, x, y = own[:, 0, None, None], own[:, 1], own[:, 2]
+    basis = drift_basis(x, y, psf.shape)
+    local = np.stack([basis @ psf.log_alpha, basis @ psf.g1, basis @ psf.g2])
+    form = quadratic_form(*local)
+    a, b, c = (one[:, None] for one in form)
+    slopes = _shape_slopes(local) if layout.elliptical else []
     dx, dy = stars.px - x[:, None], stars.py - y[:, None]
-    a, b, c = (one[:, None] for one in quadratic_form(*local))
+    n, m = dx.shape
+    out = np.zeros((n, OWN + layout.local, m))
+    nodes = integration_nodes(psf.moffat_fwhm)
+    beta = psf.beta
     root = np.sqrt(a * c - b * b)
-    norm = (beta - 1.0) / np.pi * root
-    slopes = []
-    if elliptical:
-        for k in (1, 2):
-            up, down = local.copy(), local.copy()
-            up[k] += 1e-4
-            down[k] -= 1e-4
-            pair = zip(quadratic_form(*up), quadratic_form(*down), strict=True)
-            slopes.append([(one[:, None] - two[:, None]) / 2e-4 for one, two in pair])
-    out = np.zeros((4 + len(slopes) + 1, *dx.shape))
-    for sx, sy, w in nodes:
+    for sx, sy, node_weight in nodes:
         ux, uy = dx + sx, dy + sy
         ax, ay = a * ux + b * uy, b * ux + c * uy
         q = ax * ux + ay * uy
-        log = np.log1p(q)
-        value = w * norm * np.exp(-beta * log)
-        inner = 2.0 * beta * value / (1.0 + q)
-        out[0] += value
-        out[1] += inner * ax
-        out[2] += inner * ay
-        out[3] += inner * q - 2.0 * value
-        for k, (da, db, dc) in enumerate(slopes):
-            out[4 + k] -= 0.5 * inner * (da * ux * ux + 2.0 * db * ux * uy + dc * uy * uy)
-        out[-1] += value * (1.0 / (beta - 1.0) - log)
-    return out[0], out
+        inverse = 1.0 / (1.0 + q)
+        bare = node_weight * (beta - 1.0) / np.pi * root * inverse**beta
+        if len(nodes) == 1:
+            bend = 4.0 * beta * (beta + 1.0) * (ax * ax + ay * ay) * inverse
+            bare *= 1.0 + (bend - 2.0 * beta * (a + c)) * inverse / 24.0
+        scale = np.sqrt(inverse * root)
+        if layout.corrected or psf.correction.any():
+            terms = correction_terms(ux * scale, uy * scale)
+            value = bare * (1.0 + np.tensordot(psf.correction, terms, axes=1))
+        else:
+            value = bare
+        slope = 2.0 * beta * value * inverse
+        out[:, 0] += value
+        out[:, 1] += slope * ax
+        out[:, 2] += slope * ay
+        k = OWN
+        out[:, k] += slope * q - 2.0 * value
+        for da, db, dc in slopes:
+            k += 1
+            out[:, k] -= 0.5 * slope * (da * ux * ux + 2.0 * db * ux * uy + dc * uy * uy)
+        out[:, k + 1] += value * (1.0 / (beta - 1.0) + np.log(inverse))
+        for j, term in enumerate(layout.terms):
+            out[:, k + 2 + j] += bare * terms[term]
+    light = out[:, 0].copy()
+    out[:, 1:3] *= flux
+    out[:, 3] = 1.0
+    out[:, OWN:] *= flux
+    return light, out
+
+
+def _shape_slopes(local: FloatArray) -> list[tuple[FloatArray, FloatArray, FloatArray]]:
+    """Differentiate the quadratic form by g1 and by g2."""
+    slopes = []
+    for k in (1, 2):
+        up, down = local.copy(), local.copy()
+        up[k] += 1e-4
+        down[k] -= 1e-4
+        pairs = zip(quadratic_form(*up), quadratic_form(*down), strict=True)
+        da, db, dc = ((high[:, None] - low[:, None]) / 2e-4 for high, low in pairs)
+        slopes.append((da, db, dc))
+    return slopes

@@ -1,14 +1,17 @@
 """Where are the pixels around each source? Windows of one shape, as indices into a padded frame."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Canvas", "Window", "disk"]
+__all__ = ["CHUNK", "Canvas", "Window", "disk", "pieces", "ring"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+
+CHUNK = 1 << 16  # pixels worked on at once, so that they stay in the processor's cache
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -18,18 +21,37 @@ class Window:
     ox: IntArray
     oy: IntArray
 
+    def __len__(self) -> int:
+        """Count the pixels."""
+        return len(self.ox)
+
     @property
     def reach(self) -> int:
         """Largest offset along an axis."""
         return int(max(np.abs(self.ox).max(), np.abs(self.oy).max()))
 
 
+def ring(inner: float, outer: float) -> Window:
+    """Make a window of the pixels farther than ``inner`` and up to ``outer`` from the centre."""
+    reach = int(np.ceil(outer))
+    oy, ox = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    squared = ox**2 + oy**2
+    inside = squared <= max(outer, 0.0) ** 2
+    if inner >= 0.0:
+        inside &= squared > inner**2
+    return Window(ox=ox[inside].astype(np.int64), oy=oy[inside].astype(np.int64))
+
+
 def disk(radius: float) -> Window:
     """Make a round window; pixels in the order of the frame's rows."""
-    reach = int(np.ceil(radius))
-    oy, ox = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    inside = ox**2 + oy**2 <= max(radius, 1.0) ** 2
-    return Window(ox=ox[inside].astype(np.int64), oy=oy[inside].astype(np.int64))
+    return ring(-1.0, radius)
+
+
+def pieces(n: int, m: int) -> Iterator[slice]:
+    """Cut n sources of m pixels into pieces that fit the cache."""
+    step = max(1, CHUNK // max(m, 1))
+    for first in range(0, n, step):
+        yield slice(first, min(first + step, n))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,10 +71,14 @@ class Canvas:
 
     def pad(self, values: npt.NDArray[np.generic]) -> FloatArray:
         """Pad a frame with zeros and flatten it."""
-        return np.pad(np.asarray(values, dtype=np.float64), self.margin).ravel()
+        ny, nx = self.shape
+        m = self.margin
+        out = np.zeros((ny + 2 * m, nx + 2 * m))
+        out[m : m + ny, m : m + nx] = values
+        return out.ravel()
 
     def crop(self, flat: FloatArray) -> FloatArray:
-        """Undo :meth:`pad`."""
+        """Undo :meth:`pad`; the result is a view."""
         ny, nx = self.shape
         m = self.margin
         return flat.reshape(ny + 2 * m, nx + 2 * m)[m : m + ny, m : m + nx]
@@ -71,3 +97,9 @@ class Canvas:
         stride = nx + 2 * self.margin
         centre = (iy.clip(0, ny - 1) + self.margin) * stride + ix.clip(0, nx - 1) + self.margin
         return np.asarray(centre[:, None] + (window.oy * stride + window.ox)[None, :])
+
+    def at(self, ix: IntArray, iy: IntArray) -> IntArray:
+        """Index the padded pixels ix, iy: shape (n,)."""
+        return self.indices(ix, iy, Window(ox=np.zeros(1, np.int64), oy=np.zeros(1, np.int64)))[
+            :, 0
+        ]

@@ -1,0 +1,87 @@
+"""Is a source a star, sharper than one, broader, or two in one?"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipnick_watch.photometry.fit import Fit, Scene
+from pipnick_watch.photometry.psf import Psf
+from pipnick_watch.photometry.stamps import disk, pieces
+
+__all__ = ["Shapes", "measure_shapes"]
+
+FloatArray = npt.NDArray[np.float64]
+
+STEP_FWHM = 0.35
+SYSTEMATIC = 0.02  # of the light: what the PSF may miss without telling of a shape
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Shapes:
+    """How the sources differ from the PSF, each of shape (n,).
+
+    Attributes
+    ----------
+    major, minor : ndarray
+        Excess of the second moments along and across, in units of what a pair of equal stars
+        0.7 FWHM apart has: 0 for a star, negative for what is sharper.
+    error : ndarray
+        Standard error of ``major``.
+    angle : ndarray
+        Direction of the major axis, radians.
+    """
+
+    major: FloatArray
+    minor: FloatArray
+    error: FloatArray
+    angle: FloatArray
+
+
+def measure_shapes(scene: Scene, psf: Psf, fit: Fit, model: FloatArray) -> Shapes:
+    """Fit each source's second moments beside its place and flux, the others held.
+
+    Parameters
+    ----------
+    model : ndarray
+        All sources, padded and flat.
+    """
+    sources = fit.sources
+    n = len(sources)
+    window = disk(1.25 * psf.fwhm + 0.5)
+    h = STEP_FWHM * psf.fwhm
+    out = np.zeros((4, n))
+    for piece in pieces(n, 6 * len(window)):
+        one = sources.keep(piece)
+        ix, iy = one.pixel
+        index = scene.canvas.indices(ix, iy, window)
+        dx = window.ox[None, :] + (ix - one.x)[:, None]
+        dy = window.oy[None, :] + (iy - one.y)[:, None]
+
+        def light(sx: float, sy: float) -> FloatArray:
+            return psf.evaluate(dx - sx, dy - sy, one.x, one.y)  # noqa: B023
+
+        centre, by_x, by_y = psf.evaluate_with_gradient(dx, dy, one.x, one.y)
+        along_x = 0.5 * (light(h, 0.0) + light(-h, 0.0)) - centre
+        along_y = 0.5 * (light(0.0, h) + light(0.0, -h)) - centre
+        d = h * np.sqrt(0.5)
+        across = 0.5 * (light(d, d) + light(-d, -d) - light(d, -d) - light(-d, d))
+        columns = np.stack([along_x, along_y, across, centre, by_x, by_y], axis=1)
+        columns *= one.flux[:, None, None]
+        total = model[index]
+        residual = scene.data[index] - total
+        own = centre * one.flux[:, None]
+        weight = scene.good[index] / (
+            scene.sky_variance[index] + np.maximum(total, 0.0) + (SYSTEMATIC * own) ** 2 + 1e-12
+        )
+        weighted = columns * weight[:, None, :]
+        matrix = weighted @ columns.swapaxes(1, 2)
+        vector = np.einsum("nkm,nm->nk", weighted, residual)
+        diagonal = np.arange(6)
+        matrix[:, diagonal, diagonal] = matrix[:, diagonal, diagonal] * (1.0 + 1e-6) + 1e-9
+        inverse = np.linalg.inv(matrix)
+        xx, yy, xy = (np.einsum("nk,nk->n", inverse[:, k], vector) for k in range(3))
+        mean, half = 0.5 * (xx + yy), np.hypot(0.5 * (xx - yy), 0.5 * xy)
+        error = np.sqrt(0.5 * (inverse[:, 0, 0] + inverse[:, 1, 1]))
+        out[:, piece] = mean + half, mean - half, error, 0.5 * np.arctan2(xy, xx - yy)
+    return Shapes(major=out[0], minor=out[1], error=out[2], angle=out[3])

@@ -1,0 +1,68 @@
+"""Which fitted sources are none? Too faint, on top of another, or what the PSF's faults explain."""
+
+import numpy as np
+import numpy.typing as npt
+
+from pipnick_watch.photometry.fit import Fit, Scene, Sources
+from pipnick_watch.photometry.groups import neighbour_pairs
+from pipnick_watch.photometry.psf import Psf
+from pipnick_watch.photometry.shape import Shapes
+
+__all__ = ["believable", "light_of_others"]
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+CLOSEST = 0.55  # FWHM: two sources nearer than this are one
+TOO_SHARP = -0.45
+
+
+def believable(
+    scene: Scene, psf: Psf, fit: Fit, rms: FloatArray, thresh: float, doubt: float,
+    shapes: Shapes | None = None,
+) -> BoolArray:  # fmt: skip
+    """Say which sources to keep.
+
+    Parameters
+    ----------
+    rms : ndarray, shape (ny, nx)
+        Noise of a sky pixel.
+    thresh : float
+        Least peak in units of ``rms``.
+    doubt : float
+        Least peak of a source found in the residuals, as a share of the others' light there.
+    shapes : Shapes, optional
+        What is sharper than the PSF is a cosmic ray.
+    """
+    sources = fit.sources
+    ny, nx = scene.canvas.shape
+    ix, iy = sources.pixel
+    inside = (ix >= 0) & (iy >= 0) & (ix < nx) & (iy < ny)
+    noise = rms[iy.clip(0, ny - 1), ix.clip(0, nx - 1)]
+    peak = sources.flux * psf.peak(sources.x, sources.y)
+    keep = inside & ((peak >= thresh * noise) | sources.saturated)
+    later = sources.iteration > 1
+    if later.any():
+        others = light_of_others(psf, sources)
+        keep &= ~later | (peak > doubt * others)
+    if shapes is not None:
+        sharp = (shapes.minor < TOO_SHARP) & (shapes.minor < -4.0 * shapes.error)
+        keep &= ~sharp | sources.saturated
+    pairs = neighbour_pairs(sources.x, sources.y, CLOSEST * psf.fwhm)
+    fainter = np.where(
+        sources.flux[pairs[:, 0]] < sources.flux[pairs[:, 1]], pairs[:, 0], pairs[:, 1]
+    )
+    keep[fainter] = False
+    return np.asarray(keep)
+
+
+def light_of_others(psf: Psf, sources: Sources) -> FloatArray:
+    """Light per pixel of all other sources at each source's centre."""
+    pairs = neighbour_pairs(sources.x, sources.y, 4.0 * psf.fwhm)
+    one = np.concatenate([pairs[:, 0], pairs[:, 1]])
+    other = np.concatenate([pairs[:, 1], pairs[:, 0]])
+    light = sources.flux[other] * psf.evaluate(
+        (sources.x[one] - sources.x[other])[:, None], (sources.y[one] - sources.y[other])[:, None],
+        sources.x[other], sources.y[other],
+    )[:, 0]  # fmt: skip
+    return np.bincount(one, weights=light, minlength=len(sources))
