@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
-from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_area
 
@@ -67,7 +66,7 @@ def place_sources(
     cards = _celestial_cards(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", AstropyWarning)
+            warnings.simplefilter("ignore")
             header = fits.Header.fromstring(cards)
             wcs = WCS(header, naxis=2)
             if not wcs.has_celestial:

@@ -5,21 +5,23 @@ import re
 import warnings
 from datetime import UTC, datetime, timedelta
 
-import astropy.units as u
-from astropy.coordinates import AltAz, EarthLocation, SkyCoord
-from astropy.time import Time
+import erfa
+import numpy as np
 from astropy.utils import iers
 
 from pipnick_watch.camera import Site
 
 __all__ = ["airmass_at", "angle_degrees", "barycentric_jd", "mjd_of", "split_time"]
 
-# Nothing here may need the network, on any night: the Earth's rotation comes from the bundled
-# table, and beyond its end from nowhere, which moves a time by microseconds.
+# Nothing may need the network. What is computed here takes UT1 = UTC and the pole as fixed, which
+# moves a time by 2 microseconds and a star by 14 arcseconds, and needs no table of the Earth's
+# rotation; others in the process may still ask astropy for one.
 iers.conf.auto_download = False
-iers.conf.auto_max_age = None
-iers.conf.iers_degraded_accuracy = "ignore"
 
+MJD_ZERO = 2400000.5
+LIGHT_TIME = 499.004783836  # seconds for an astronomical unit
+METRES_PER_AU = 149597870700.0
+WGS84 = 1
 MJD_MIN, MJD_MAX = 15020.0, 88069.0  # 1900 to 2100, where the Earth's ephemeris holds
 MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 _DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})")
@@ -118,10 +120,20 @@ def barycentric_jd(mjd: float, ra: float, dec: float, site: Site | None) -> floa
     if not _known(mjd, ra, dec):
         return math.nan
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the table of the Earth's rotation ends; see above
-        time = _time(mjd, site)
-        delay = time.light_travel_time(SkyCoord(ra * u.deg, dec * u.deg))
-        return float((time.tdb + delay).jd)
+        warnings.simplefilter("ignore", erfa.ErfaWarning)  # leap seconds to come are not known
+        tt = erfa.taitt(*erfa.utctai(MJD_ZERO, mjd))
+    tdb = erfa.tttdb(*tt, erfa.dtdb(*tt, 0.0, 0.0, 0.0, 0.0))
+    _, earth = erfa.epv00(*tdb)
+    place = earth["p"]
+    if site is not None:
+        fixed = erfa.gd2gc(
+            WGS84, math.radians(site.longitude), math.radians(site.latitude), site.height
+        )
+        turn = erfa.c2t06a(*tt, MJD_ZERO, mjd, 0.0, 0.0)
+        place = place + fixed @ turn / METRES_PER_AU
+    star = erfa.s2c(math.radians(ra), math.radians(dec))
+    delay = float(np.dot(place, star)) * LIGHT_TIME / 86400
+    return float(tdb[0] + (tdb[1] + delay))
 
 
 def airmass_at(mjd: float, ra: float, dec: float, site: Site | None) -> float:
@@ -135,11 +147,14 @@ def airmass_at(mjd: float, ra: float, dec: float, site: Site | None) -> float:
     if site is None or not _known(mjd, ra, dec):
         return math.nan
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        time = _time(mjd, site)
-        horizon = AltAz(obstime=time, location=time.location)
-        place = SkyCoord(ra * u.deg, dec * u.deg).transform_to(horizon)
-        c: float = math.sin(float(place.alt.rad))
+        warnings.simplefilter("ignore", erfa.ErfaWarning)
+        _, zenith_distance, *_ = erfa.atco13(
+            math.radians(ra), math.radians(dec), 0.0, 0.0, 0.0, 0.0,  # no motion
+            MJD_ZERO, mjd, 0.0,
+            math.radians(site.longitude), math.radians(site.latitude), site.height, 0.0, 0.0,
+            0.0, 0.0, 0.0, 0.5,  # no air: no refraction
+        )  # fmt: skip
+    c = math.cos(zenith_distance)
     if c < 0:
         return math.nan
     return (1.002432 * c**2 + 0.148386 * c + 0.0096467) / (
@@ -149,13 +164,3 @@ def airmass_at(mjd: float, ra: float, dec: float, site: Site | None) -> float:
 
 def _known(mjd: float, ra: float, dec: float) -> bool:
     return MJD_MIN < mjd < MJD_MAX and math.isfinite(ra) and abs(dec) <= 90
-
-
-def _time(mjd: float, site: Site | None) -> Time:
-    if site is None:
-        place = EarthLocation.from_geocentric(0, 0, 0, unit=u.m)
-    else:
-        place = EarthLocation.from_geodetic(
-            site.longitude * u.deg, site.latitude * u.deg, site.height * u.m
-        )
-    return Time(mjd, format="mjd", scale="utc", location=place)

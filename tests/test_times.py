@@ -2,9 +2,11 @@
 
 import math
 
+import astropy.units as u
 import erfa
 import numpy as np
 import pytest
+from astropy.coordinates import AltAz, EarthLocation, SkyCoord
 from astropy.time import Time
 
 from pipnick_watch.camera import NICKEL_SITE, Site
@@ -102,6 +104,23 @@ def test_barycentric_jd() -> None:
     assert barycentric_jd(MJD, ra, dec, None) == pytest.approx(tdb.jd + delay_days, abs=2e-9)
     aside = barycentric_jd(MJD, ra, dec, NICKEL_SITE) - barycentric_jd(MJD, ra, dec, None)
     assert 0 < abs(aside) * 86400 < 0.0213
+
+
+@pytest.mark.parametrize("mjd", [45000.2, 58849.9, 60443.19272326389])
+def test_as_astropy(mjd: float) -> None:
+    """Barycentric time and altitude are those of astropy, which knows the Earth's rotation."""
+    place = EarthLocation.from_geodetic(-121.637 * u.deg, 37.343 * u.deg, 1290 * u.m)
+    time = Time(mjd, format="mjd", scale="utc", location=place)
+    for ra, dec in [(182.5, 18.5), (10.0, -60.0), (300.0, 85.0)]:
+        star = SkyCoord(ra, dec, unit="deg")
+        reference = (time.tdb + time.light_travel_time(star)).jd
+        assert barycentric_jd(mjd, ra, dec, NICKEL_SITE) == pytest.approx(reference, abs=5e-10)
+        altitude = float(star.transform_to(AltAz(obstime=time, location=place)).alt.deg)
+        airmass = airmass_at(mjd, ra, dec, NICKEL_SITE)
+        assert math.isnan(airmass) == (altitude < 0)
+        if altitude > 20:
+            expected = 1 / math.sin(math.radians(altitude))
+            assert airmass == pytest.approx(expected, rel=0.003 * expected**2)
 
 
 def test_no_barycentric_jd() -> None:
