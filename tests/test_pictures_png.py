@@ -1,8 +1,12 @@
 """How a picture lands on disk."""
 
+import fcntl
 import os
+import signal
 import stat
 import struct
+import subprocess
+import sys
 import zlib
 
 import pytest
@@ -13,6 +17,7 @@ from pipnick_watch.pictures.picture import prepare_picture
 from pipnick_watch.pictures.png import write_png
 from pipnick_watch.pictures.sources import draw_sources
 from pipnick_watch.pictures.theme import HEIGHT, SHARPNESS, WIDTH, add_text, new_figure
+from pipnick_watch.records.publishing import sweep
 from pipnick_watch.settings import Settings
 
 
@@ -73,6 +78,32 @@ def test_the_folder_is_made_and_nothing_else_is_left(tmp_path):
     umask = os.umask(0)
     os.umask(umask)
     assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
+
+
+def test_a_missing_maindir_is_not_made(tmp_path):
+    """A disk that is not mounted gets no folders in its place."""
+    with pytest.raises(FileNotFoundError):
+        write_png(new_figure(), tmp_path / "night" / "photometric" / "plots" / "X_V" / "a.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_living_writer_is_not_swept_away(tmp_path):
+    """What a killed process leaves is swept by records; what is being written is not."""
+    stop = "import fcntl, os, signal; fcntl.flock = lambda *_: os.kill(os.getpid(), signal.SIGKILL)"
+    script = (
+        "from pathlib import Path\n"
+        "from pipnick_watch.pictures.png import write_png\n"
+        "from pipnick_watch.pictures.theme import new_figure\n"
+        f"{stop}\n"
+        f"write_png(new_figure(), Path({str(tmp_path / 'a.png')!r}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=False)
+    assert done.returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    with left.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert sweep(tmp_path, deep=False) == []
+    assert sweep(tmp_path, deep=False) == [left]
 
 
 def test_a_picture_is_replaced(tmp_path):

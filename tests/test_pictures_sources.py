@@ -61,6 +61,21 @@ def test_the_legend_counts_each_kind():
     assert {"single 3", "in a group 4", "flagged 1", "saturated 1"} <= set(texts)
 
 
+def test_the_reasons_of_flags_are_named():
+    """The commonest reason comes first; a flag of the whole frame is a note instead."""
+    frame, measurement = make_case(n_sources=5)
+    for row in range(5):
+        measurement = with_flags(measurement, {row: Flag.UNDERSAMPLED})
+    low = Flag.UNDERSAMPLED
+    measurement = with_flags(
+        measurement,
+        {0: low | Flag.NEAR_EDGE, 1: low | Flag.EXTENDED, 2: low | Flag.EXTENDED},
+    )
+    texts = texts_of(draw(frame, measurement))
+    assert "EXTENDED 2 · NEAR_EDGE 1" in texts
+    assert any("below 2.5 pixels" in text for text in texts)
+
+
 def test_the_title_says_what_the_frame_is():
     """Object, filter, time, exposure, airmass, FWHM, sky and number of sources are all there."""
     text = "\n".join(texts_of(draw(*make_case(object="PG1323-085"))))

@@ -94,7 +94,7 @@ def _draw_overview(picture: GroupSheets) -> Figure:
     )
     for number, (sign, text, colour) in enumerate(kinds):
         add_text(figure, 54.0 + 220.0 * number, 18.0, f"{sign}  {text}", size=9.5, color=colour)
-    lines = [_list_members(stamp, 92) for stamp in picture.stamps]
+    lines = [_list_members(stamp, 84) for stamp in picture.stamps]
     if len(lines) > LISTED:
         lines = [*lines[: LISTED - 1], f"… and {len(lines) - LISTED + 1} more on the sheets"]
     for number, line in enumerate(lines or ["No groups: every source stands alone."]):
@@ -140,7 +140,7 @@ def _draw_sheet(
         bottom = HEIGHT - 90.0 - TILE - (index // ACROSS) * (TILE + 24.0)
         limit = _paint(sheet, stamp, left, bottom)
         _name_members(axes, stamp, left, bottom)
-        add_text(axes, left, bottom + TILE + 5.0, _list_members(stamp, 80), size=8.5)
+        add_text(axes, left, bottom + TILE + 5.0, _list_members(stamp, 68), size=8.5)
         add_text(
             axes, left + 3 * TILE + 2 * GAP - 3.0, bottom + 4.0, f"±{short_flux(limit)} e⁻",
             size=7.5, color=INK, ha="right",
@@ -210,7 +210,7 @@ def _list_members(stamp: GroupStamp, longest: int) -> str:
     text = f"group {stamp.group_id}: {len(stamp.ids)} sources, {total} in all"
     for done, (number, flux) in enumerate(zip(stamp.ids, stamp.flux, strict=True)):
         more = f"  ·  #{number} {short_flux(flux)}"
-        if len(text) + len(more) > longest - 4:
+        if len(text) + len(more) > longest - 8:
             return f"{text}  ·  +{len(stamp.ids) - done}"
         text += more
     return text

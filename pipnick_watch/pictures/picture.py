@@ -18,7 +18,8 @@ from pipnick_watch.photometry.flags import Flag
 from pipnick_watch.photometry.measurement import Measurement, PsfView
 from pipnick_watch.settings import Settings
 
-__all__ = ["FLAGGED", "GROUPED", "LARGEST", "SATURATED_STAR", "SINGLE", "USUAL_FWHM"]
+__all__ = ["FLAGGED", "GROUPED", "LARGEST", "SATURATED_STAR", "SINGLE", "UNMARKED"]
+__all__ += ["USUAL_FWHM", "WHOLE_FRAME"]
 __all__ += [
     "FrameFacts",
     "SourcePicture",
@@ -37,11 +38,12 @@ USUAL_FWHM = 4.0
 SINGLE, GROUPED, FLAGGED, SATURATED_STAR = range(4)
 """How a source is marked; of several reasons the last one counts."""
 
-# These say something of the whole frame, or what the mark of a group says already, or that a bad
-# column crosses the far wings: marking them would hide the sources that need a look.
-_NO_MARK = (
-    Flag.UNDERSAMPLED | Flag.NO_APCOR | Flag.PSF_FALLBACK | Flag.BLENDED | Flag.N_PIXELS_FIT_PARTIAL
-)
+WHOLE_FRAME = Flag.UNDERSAMPLED | Flag.NO_APCOR | Flag.PSF_FALLBACK
+"""Flags that every source of a frame has or none."""
+
+# What the mark of a group says already, or that a bad column crosses the far wings: marking it
+# would hide the sources that need a look.
+UNMARKED = WHOLE_FRAME | Flag.BLENDED | Flag.N_PIXELS_FIT_PARTIAL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +206,7 @@ def source_kinds(
 ) -> npt.NDArray[np.int64]:
     """Say how each source is marked: single, in a group, flagged, or saturated."""
     kinds = np.where(group_size > 1, GROUPED, SINGLE)
-    kinds[(flags & ~int(_NO_MARK)) != 0] = FLAGGED
+    kinds[(flags & ~int(UNMARKED)) != 0] = FLAGGED
     kinds[(flags & int(Flag.SATURATED)) != 0] = SATURATED_STAR
     return kinds
 

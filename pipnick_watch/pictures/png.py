@@ -1,5 +1,7 @@
 """How a figure becomes a PNG that nobody ever sees half of."""
 
+import contextlib
+import fcntl
 import io
 import secrets
 from pathlib import Path
@@ -15,18 +17,21 @@ __all__ = ["write_png"]
 # the file is a third smaller.
 KEPT_BITS = 0b11111100
 
+PREFIX = ".pipnick-watch-"  # as records names its own: what a killed process leaves is swept
+
 
 def write_png(figure: Figure, path: Path) -> None:
     """Draw a figure and put it in place in one step.
 
-    The same figure gives the same bytes: nothing in the file says when or by what it was written.
-    A picture can be drawn again, so that it is not forced to the disk.
+    The same figure gives the same bytes: nothing in the file says when it was written. A picture
+    can be drawn again, so that it is not forced to the disk.
 
     Parameters
     ----------
     figure : Figure
     path : Path
-        Its folder is made when it is missing.
+        Its folder, and the one above, are made when they are missing; those further up are not:
+        when MAINDIR is missing, a disk is not mounted.
 
     Raises
     ------
@@ -39,10 +44,17 @@ def write_png(figure: Figure, path: Path) -> None:
     dots = np.frombuffer(drawn.getvalue(), np.uint8).reshape(high, wide, 4)
     content = io.BytesIO()
     imsave(content, dots[..., :3] & KEPT_BITS, format="png", metadata={"Software": "pipnick-watch"})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".pw-{secrets.token_hex(8)}")
+
+    path.parent.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(exist_ok=True)
+    temporary = path.with_name(f"{PREFIX}{secrets.token_hex(8)}.tmp")
     try:
-        temporary.write_bytes(content.getvalue())
-        temporary.replace(path)
+        with temporary.open("xb") as file:
+            # The lock tells who sweeps that a living process writes here; not every disk has locks.
+            with contextlib.suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_EX)
+            file.write(content.getvalue())
+            file.flush()
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 from matplotlib.figure import Figure
 
+from pipnick_watch.photometry.flags import FLAGS, Flag
 from pipnick_watch.pictures.frame_view import (
     FrameView,
     draw_frame,
@@ -13,7 +14,7 @@ from pipnick_watch.pictures.frame_view import (
     draw_marks,
     mark_radii,
 )
-from pipnick_watch.pictures.picture import FrameFacts, SourcePicture
+from pipnick_watch.pictures.picture import FLAGGED, UNMARKED, WHOLE_FRAME, FrameFacts, SourcePicture
 from pipnick_watch.pictures.psf import draw_psf
 from pipnick_watch.pictures.theme import (
     AMBER,
@@ -62,7 +63,7 @@ def draw_sources(picture: SourcePicture) -> Figure:
     bottom = 44.0
     _draw_figures(figure, facts, left, HEIGHT - 112.0)
     draw_psf(figure, picture.psf, facts, (left, bottom, width, HEIGHT - 128.0 - bottom))
-    _draw_warnings(figure, facts.warnings)
+    _draw_notes(figure, _notes(picture))
     return figure
 
 
@@ -107,6 +108,26 @@ def _draw_legend(figure: Figure, picture: SourcePicture) -> None:
     else:
         text = f"labels: flux_psf of the brightest {LABELLED} in e⁻"
     add_text(axes, 54.0, 8.0, f"{text} (k = 10³, M = 10⁶)", size=8.5, color=DIM, va="center")
+    reasons = plain(_count_flags(picture), 44)
+    add_text(axes, 734.0, 8.0, reasons, size=8.5, color=MARKS[FLAGGED][2], ha="right", va="center")
+
+
+def _count_flags(picture: SourcePicture) -> str:
+    """Say why sources are flagged, the commonest reason first."""
+    counts = {
+        str(flag.name): int(np.count_nonzero(picture.flags & int(flag)))
+        for flag in Flag
+        if not flag & UNMARKED
+    }
+    reasons = sorted(counts, key=lambda name: -counts[name])
+    return " · ".join(f"{name} {counts[name]}" for name in reasons if counts[name])
+
+
+def _notes(picture: SourcePicture) -> list[str]:
+    """List what a person should know: flags of the whole frame first, then the warnings."""
+    present = int(np.bitwise_or.reduce(picture.flags)) & int(WHOLE_FRAME)
+    flags = [one.meaning for one in FLAGS if one.bit & present]
+    return [*flags, *picture.facts.warnings]
 
 
 def _draw_figures(figure: Figure, facts: FrameFacts, left: float, y: float) -> None:
@@ -123,19 +144,20 @@ def _draw_figures(figure: Figure, facts: FrameFacts, left: float, y: float) -> N
         ("n_psf", "{:.0f} PSF stars", 1.0), ("psf_mismatch", "mismatch {:.1f} %", 100.0),
         ("apcor", "correction {:.3f}", 1.0), ("ref_radius", "to {:.1f} px", 1.0),
     )  # fmt: skip
+    round_psf = facts.figure("ellipticity") < 0.005
     for parts, height, colour in ((upper, y + 14.0, INK), (lower, y - 5.0, DIM)):
         line = "  ·  ".join(
             form.format(factor * facts.figure(name))
             for name, form, factor in parts
-            if math.isfinite(facts.figure(name))
+            if math.isfinite(facts.figure(name)) and not (round_psf and name == "pa")
         )
         add_text(figure, left + 124.0, height, line, size=9.5, color=colour)
 
 
-def _draw_warnings(figure: Figure, warnings: tuple[str, ...]) -> None:
-    """Write what a person should know, at most two lines."""
-    lines = [plain(one, 100) for one in warnings[:2]]
-    if len(warnings) > 2:
-        lines[1] = f"{plain(warnings[1], 80)}  (and {len(warnings) - 2} more in the log)"
+def _draw_notes(figure: Figure, notes: list[str]) -> None:
+    """Write notes below the PSF, at most two lines."""
+    lines = [plain(one, 88) for one in notes[:2]]
+    if len(notes) > 2:
+        lines[1] = f"{plain(notes[1], 60)}  (and {len(notes) - 2} more in the log)"
     for number, line in enumerate(lines):
-        add_text(figure, SIDE[0], 26.0 - 16.0 * number, line, size=8.5, color=AMBER)
+        add_text(figure, SIDE[0], 24.0 - 16.0 * number, line, size=8.5, color=AMBER)
