@@ -7,8 +7,9 @@ from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
+from pipnick_watch.watch import jobs
+from pipnick_watch.watch.jobs import Job, Outcome
 from pipnick_watch.watch.ready import Candidate
-from pipnick_watch.watch.worker import Job, Outcome, run
 from pipnick_watch.watch.workers import WorkerPool
 
 __all__ = ["Crew", "Measured"]
@@ -77,7 +78,7 @@ class Crew:
     def measure(self, one: Candidate, job: Job) -> None:
         """Give a ready frame to a worker."""
         assert one.settled_at is not None
-        future = self.pool.submit(run, job)
+        future = self.pool.submit(jobs.measure, job)
         self._busy[future] = _Busy(
             candidate=one,
             started=time.monotonic(),

@@ -6,11 +6,15 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipnick_watch.pictures import SourcePicture
 from pipnick_watch.records import FrameResult, Records
 from pipnick_watch.settings import Settings
-from pipnick_watch.watch.worker import Job, Outcome, draw, redraw
+from pipnick_watch.watch import jobs
+from pipnick_watch.watch.jobs import Job, Outcome
+
+if TYPE_CHECKING:
+    from pipnick_watch.pictures import SourcePicture
 
 __all__ = ["Gallery"]
 
@@ -23,7 +27,7 @@ PILE = 4
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Prepared:
     frame: str
-    picture: SourcePicture
+    picture: "SourcePicture"
     path: Path
 
 
@@ -101,11 +105,11 @@ class Gallery:
         if self._prepared:
             one = self._prepared.popleft()
             frame = one.frame
-            future = self._pool.submit(draw, one.picture, one.path)
+            future = self._pool.submit(jobs.draw, one.picture, one.path)
         elif self._missing:
             frame, path = self._missing.popitem()
             job = Job(path=self.layout.reduced / frame, name=frame, settings=self.settings)
-            future = self._pool.submit(redraw, job, path)
+            future = self._pool.submit(jobs.redraw, job, path)
         else:
             return False
         self._drawing[future] = frame

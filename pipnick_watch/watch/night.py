@@ -19,10 +19,10 @@ from pipnick_watch.settings import Settings
 from pipnick_watch.watch.crew import Crew, Measured
 from pipnick_watch.watch.exclusions import Exclusions
 from pipnick_watch.watch.gallery import Gallery
+from pipnick_watch.watch.jobs import Job
 from pipnick_watch.watch.outbox import Finished, Outbox
 from pipnick_watch.watch.ready import Candidate, Limits, Verdict, check_lock, look
 from pipnick_watch.watch.scan import Seen, scan
-from pipnick_watch.watch.worker import Job
 
 __all__ = ["Night"]
 
@@ -84,6 +84,7 @@ class Night:
         )
         self._ignored: set[str] = set()
         self._others: dict[str, str] = {}
+        self._given_up: set[str] = set()
         self._scanned = False
 
     @property
@@ -118,8 +119,8 @@ class Night:
         now = time.monotonic()
         entries = self.records.entries()
         for name, seen in listing.frames.items():
-            on_its_way = name in self.candidates or self.outbox.holds(name)
-            if not on_its_way and self._wanted(name, seen, entries.get(name)):
+            busy = name in self.candidates or self.outbox.holds(name) or name in self._given_up
+            if not busy and self._wanted(name, seen, entries.get(name)):
                 self._add(name, now, live=self._scanned)
         self.exclusions.check()
         if not self._scanned:
@@ -351,6 +352,8 @@ class Night:
     def _settle(self, one: Candidate, status: Status, reason: str) -> None:
         """Record a frame that is not measured."""
         self.candidates.pop(one.name, None)
+        if self._once:
+            self._given_up.add(one.name)
         known = one.outline
         result = FrameResult(
             frame=one.name,

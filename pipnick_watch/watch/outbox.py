@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipnick_watch.errors import RecordsError
 from pipnick_watch.records import FrameResult, Records
-from pipnick_watch.watch.worker import Outcome
+from pipnick_watch.watch.jobs import Outcome
 
 __all__ = ["Finished", "Outbox"]
 

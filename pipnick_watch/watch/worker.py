@@ -14,9 +14,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -28,10 +26,10 @@ from pipnick_watch.pictures import SourcePicture, draw_sources, prepare_picture,
 from pipnick_watch.records.cells import table_lines
 from pipnick_watch.records.locks import hold_frame_lock
 from pipnick_watch.records.result import FrameResult
-from pipnick_watch.settings import Settings
 from pipnick_watch.solution import place_sources, solution_identity
+from pipnick_watch.watch.jobs import Job, Outcome
 
-__all__ = ["Job", "Outcome", "draw", "redraw", "run", "start", "warm_up"]
+__all__ = ["draw_picture", "measure_frame", "redraw_picture", "start", "warm_up"]
 
 MEMORY_LIMIT = 6 * 1024**3
 """Address space of a worker, bytes."""
@@ -40,59 +38,6 @@ CPU_LIMIT_S = 300
 """Processor seconds for one task; the kernel kills the worker that needs more."""
 
 FOCUS = "FOCUS"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One frame to measure.
-
-    Attributes
-    ----------
-    path : Path
-        The file.
-    name : str
-        Path below ``reduced/``.
-    settings : Settings
-    solution : Path or None
-        The astrometric solution, where there is one.
-    known_sha256 : str
-        Hash of the content that is recorded already; a file with this content is not measured.
-    """
-
-    path: Path
-    name: str
-    settings: Settings
-    solution: Path | None = None
-    known_sha256: str = ""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Outcome:
-    """What came of a job.
-
-    Attributes
-    ----------
-    kind : {"result", "same", "not ready"}
-        ``same``: the content is what is recorded already. ``not ready``: locked, or written to
-        while it was read.
-    reason : str
-        Why it is not ready.
-    result : FrameResult or None
-    size, mtime_ns : int
-        Of the file that was read, when the kind is ``same``.
-    picture : SourcePicture or None
-        What the source picture is drawn from, where one is wanted.
-    warnings : tuple of str
-        One line each, for the log.
-    """
-
-    kind: Literal["result", "same", "not ready"]
-    reason: str = ""
-    result: FrameResult | None = None
-    size: int = 0
-    mtime_ns: int = 0
-    picture: SourcePicture | None = None
-    warnings: tuple[str, ...] = ()
 
 
 def start(daemon: int) -> None:
@@ -128,7 +73,7 @@ def _limited() -> Iterator[None]:
     yield
 
 
-def run(job: Job) -> Outcome:
+def measure_frame(job: Job) -> Outcome:
     """Measure one frame."""
     started = time.perf_counter()
     with _limited(), warnings.catch_warnings(record=True) as caught:
@@ -213,17 +158,17 @@ def _failed(job: Job, reason: str) -> FrameResult:
     )
 
 
-def draw(picture: SourcePicture, path: Path) -> None:
+def draw_picture(picture: SourcePicture, path: Path) -> None:
     """Draw a source picture into a file."""
     with _limited(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a glyph that is missing, say: the picture shows it
         write_png(draw_sources(picture), path)
 
 
-def redraw(job: Job, path: Path) -> str:
+def redraw_picture(job: Job, path: Path) -> str:
     """Measure a frame again for the sake of its picture; give what stood against it."""
-    outcome = run(job)
+    outcome = measure_frame(job)
     if outcome.picture is None:
         return outcome.reason or (outcome.result.reason if outcome.result else "")
-    draw(outcome.picture, path)
+    draw_picture(outcome.picture, path)
     return ""

@@ -13,12 +13,15 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
-from pipnick_watch.watch import worker
+from pipnick_watch.watch import jobs
 
 __all__ = ["WorkerPool", "default_workers"]
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
+
+PRELOAD = "pipnick_watch.watch.worker"
+"""Imported once by the server that workers are forked from."""
 
 TASKS_PER_WORKER = 500
 """A worker is replaced after so many tasks, so that nothing it may leak can pile up."""
@@ -34,9 +37,9 @@ class _Slot:
 
     def __init__(self, context: Any) -> None:
         self.executor = ProcessPoolExecutor(
-            1, mp_context=context, initializer=worker.start, initargs=(os.getpid(),)
+            1, mp_context=context, initializer=jobs.start, initargs=(os.getpid(),)
         )
-        self.pid: Future[int] = self.executor.submit(worker.warm_up)
+        self.pid: Future[int] = self.executor.submit(jobs.warm_up)
         self.current: Future[Any] | None = None
         self.tasks = 0
 
@@ -65,7 +68,7 @@ class WorkerPool(Executor):
         self.n_workers = n_workers
         # Never fork: this process runs threads. The server is single-threaded.
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([worker.__name__])
+        self._context.set_forkserver_preload([PRELOAD])
         self._slots = [_Slot(self._context) for _ in range(n_workers)]
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:

@@ -1,0 +1,105 @@
+"""What a worker is asked and what it answers, without the weight of what it does.
+
+The process that watches sends these functions and never runs them: so it starts at once and
+stays small, and only the workers import the photometry and the pictures.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pipnick_watch.records.result import FrameResult
+from pipnick_watch.settings import Settings
+
+if TYPE_CHECKING:
+    from pipnick_watch.pictures import SourcePicture
+
+__all__ = ["Job", "Outcome", "draw", "measure", "redraw", "start", "warm_up"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One frame to measure.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    name : str
+        Path below ``reduced/``.
+    settings : Settings
+    solution : Path or None
+        The astrometric solution, where there is one.
+    known_sha256 : str
+        Hash of the content that is recorded already; a file with this content is not measured.
+    """
+
+    path: Path
+    name: str
+    settings: Settings
+    solution: Path | None = None
+    known_sha256: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Outcome:
+    """What came of a job.
+
+    Attributes
+    ----------
+    kind : {"result", "same", "not ready"}
+        ``same``: the content is what is recorded already. ``not ready``: locked, or written to
+        while it was read.
+    reason : str
+        Why it is not ready.
+    result : FrameResult or None
+    size, mtime_ns : int
+        Of the file that was read, when the kind is ``same``.
+    picture : SourcePicture or None
+        What the source picture is drawn from, where one is wanted.
+    warnings : tuple of str
+        One line each, for the log.
+    """
+
+    kind: Literal["result", "same", "not ready"]
+    reason: str = ""
+    result: FrameResult | None = None
+    size: int = 0
+    mtime_ns: int = 0
+    picture: "SourcePicture | None" = None
+    warnings: tuple[str, ...] = ()
+
+
+def start(daemon: int) -> None:
+    """Prepare a worker process whose daemon has this PID."""
+    from pipnick_watch.watch import worker
+
+    worker.start(daemon)
+
+
+def warm_up() -> int:
+    """Answer with the worker's PID, once it is ready to work."""
+    from pipnick_watch.watch import worker
+
+    return worker.warm_up()
+
+
+def measure(job: Job) -> Outcome:
+    """Measure one frame."""
+    from pipnick_watch.watch import worker
+
+    return worker.measure_frame(job)
+
+
+def draw(picture: "SourcePicture", path: Path) -> None:
+    """Draw a source picture into a file."""
+    from pipnick_watch.watch import worker
+
+    worker.draw_picture(picture, path)
+
+
+def redraw(job: Job, path: Path) -> str:
+    """Measure a frame again for the sake of its picture; give what stood against it."""
+    from pipnick_watch.watch import worker
+
+    return worker.redraw_picture(job, path)
