@@ -120,10 +120,14 @@ def read_pixels(
 
 def _opened(content: bytes, sketch: Outline) -> fits.HDUList:
     """Open the parts, odd bytes of their headers replaced: astropy refuses those."""
-    plain = bytearray(content[: sketch.expected_size])
-    for part in sketch.parts:
-        head = content[part.start : part.data_start]
-        plain[part.start : part.data_start] = ODD.sub(b"?", head)
+    plain = content[: sketch.expected_size]
+    if any(ODD.search(plain, part.start, part.data_start) for part in sketch.parts):
+        edited = bytearray(plain)
+        for part in sketch.parts:
+            edited[part.start : part.data_start] = ODD.sub(
+                b"?", plain[part.start : part.data_start]
+            )
+        plain = bytes(edited)
     try:
         return fits.open(io.BytesIO(plain), memmap=False, mode="readonly")
     except UNREADABLE as error:
