@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from pipnick_watch.errors import FrameError
 
-__all__ = ["BLOCK", "Header", "ReadAt", "number", "read_header"]
+__all__ = ["BLOCK", "Header", "ReadAt", "number", "printable", "read_header"]
 
 BLOCK = 2880
 """FITS files come in blocks of this many bytes."""
@@ -30,6 +30,7 @@ _LAYOUT = re.compile(
     r"SIMPLE|XTENSION|BITPIX|BSCALE|BZERO|NAXIS\d{0,3}|PCOUNT|GCOUNT|GROUPS|EXTNAME|CHECKSUM|DATASUM"
     r"|ZIMAGE|ZNAXIS\d{0,3}"
 )
+_ODD = re.compile(rb"[^ -~]")
 _BITS = {8, 16, 32, 64, -32, -64}
 
 
@@ -171,6 +172,11 @@ def read_header(read: ReadAt, start: int, wanted: Collection[str]) -> Header | N
         if len(chunk) < CARDS_AT_ONCE:
             return None
     raise FrameError(f"impossible header: no END in {MAX_BLOCKS} blocks")
+
+
+def printable(cards: bytes) -> bytes:
+    """Replace the bytes that no header may hold, and that astropy refuses, by ``?``."""
+    return _ODD.sub(b"?", cards)
 
 
 def number(text: str) -> float:

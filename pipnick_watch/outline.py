@@ -6,6 +6,7 @@ may be had in the process that watches the night, on whatever bytes lie there.
 
 import contextlib
 import dataclasses
+import errno
 import math
 import os
 import stat
@@ -120,12 +121,11 @@ def open_regular(path: Path) -> Iterator[int]:
         It cannot be opened or read now.
     """
     try:
-        # a link gives ELOOP, which is for good; lstat first would leave a gap
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         descriptor = os.open(path, flags)
     except OSError as error:
-        if path.is_symlink():
-            raise FrameError("not a regular file: a link") from error
+        if error.errno in {errno.ELOOP, errno.ENXIO}:  # a link, a socket
+            raise FrameError("not a regular file") from error
         raise FrameNotReadyError(f"cannot be opened: {error.strerror}") from error
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -1,7 +1,7 @@
 """What are the image, the mask and UNCERT of a frame, given the bytes of its file."""
 
 import io
-import re
+import struct
 import zlib
 
 import numpy as np
@@ -11,6 +11,7 @@ from astropy.io.fits.hdu.compressed._compression import CfitsioException
 
 from pipnick_watch.camera import Camera
 from pipnick_watch.errors import FrameError
+from pipnick_watch.header import printable
 from pipnick_watch.outline import Outline, Part
 
 __all__ = ["BoolArray", "FloatArray", "check_sums", "one_line", "read_pixels"]
@@ -21,10 +22,8 @@ BoolArray = npt.NDArray[np.bool_]
 # what astropy was seen to raise on broken and hostile files
 UNREADABLE = (
     OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError,
-    MemoryError, RuntimeError, zlib.error, fits.VerifyError, CfitsioException,
+    MemoryError, RuntimeError, struct.error, zlib.error, fits.VerifyError, CfitsioException,
 )  # fmt: skip
-
-ODD = re.compile(rb"[^ -~]")
 
 
 def check_sums(content: bytes, sketch: Outline) -> None:
@@ -119,19 +118,19 @@ def read_pixels(
 
 
 def _opened(content: bytes, sketch: Outline) -> fits.HDUList:
-    """Open the parts, odd bytes of their headers replaced: astropy refuses those."""
-    plain = content[: sketch.expected_size]
-    if any(ODD.search(plain, part.start, part.data_start) for part in sketch.parts):
-        edited = bytearray(plain)
-        for part in sketch.parts:
-            edited[part.start : part.data_start] = ODD.sub(
-                b"?", plain[part.start : part.data_start]
-            )
-        plain = bytes(edited)
+    """Open the parts, odd bytes of their headers replaced."""
+    content = content[: sketch.expected_size]
+    heads = {part.start: content[part.start : part.data_start] for part in sketch.parts}
+    odd = {start: plain for start, head in heads.items() if (plain := printable(head)) != head}
+    if odd:
+        edited = bytearray(content)
+        for start, plain in odd.items():
+            edited[start : start + len(plain)] = plain
+        content = bytes(edited)
     try:
-        return fits.open(io.BytesIO(plain), memmap=False, mode="readonly")
+        return fits.open(io.BytesIO(content), memmap=False, mode="readonly")
     except UNREADABLE as error:
-        raise FrameError(f"cannot be read: {one_line(error)}") from error
+        raise FrameError(f"cannot be read: {_cause(error)}") from error
 
 
 def _image(hdus: fits.HDUList, number: int, shape: tuple[int, ...]) -> FloatArray:
@@ -139,7 +138,7 @@ def _image(hdus: fits.HDUList, number: int, shape: tuple[int, ...]) -> FloatArra
     try:
         pixels = np.array(hdus[number].data, dtype=np.float64)
     except UNREADABLE as error:
-        raise FrameError(f"HDU {number} cannot be read: {one_line(error)}") from error
+        raise FrameError(f"HDU {number} cannot be read: {_cause(error)}") from error
     found = tuple(length for length in pixels.shape if length != 1)
     if found != shape:
         raise FrameError(f"HDU {number} has {found[::-1]} pixels, the image {shape[::-1]}")
@@ -180,6 +179,12 @@ def _mask_detector(mask: BoolArray, camera: Camera) -> None:
     if camera.border > 0:
         mask[: camera.border] = mask[-camera.border :] = True
         mask[:, : camera.border] = mask[:, -camera.border :] = True
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "it needs too much memory"
+    return one_line(error) or type(error).__name__
 
 
 def one_line(message: object) -> str:

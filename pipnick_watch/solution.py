@@ -6,7 +6,6 @@ A broken solution can crash the WCS library: call this in worker processes only.
 import hashlib
 import math
 import os
-import re
 import warnings
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_area
 
 from pipnick_watch.errors import FrameError, FrameNotReadyError, SolutionError
-from pipnick_watch.header import read_header
+from pipnick_watch.header import printable, read_header
 from pipnick_watch.outline import MAX_SIZE, open_regular
 
 __all__ = ["MAX_OFFSET", "MAX_SCALE_ERROR", "place_sources", "solution_identity"]
@@ -31,8 +30,6 @@ MAX_SCALE_ERROR = 0.05
 """Fraction by which its pixel scale may differ from the camera's."""
 
 FloatArray = npt.NDArray[np.float64]
-
-_ODD = re.compile(rb"[^ -~]")
 
 
 def place_sources(
@@ -112,7 +109,7 @@ def _celestial_cards(path: Path) -> bytes:
                     raise SolutionError("the solution is incomplete")
                 if "CTYPE1" in header.values:
                     cards = os.pread(descriptor, header.stop - header.start, header.start)
-                    return _ODD.sub(b"?", cards)
+                    return printable(cards)
                 at = header.next_start()
     except (FrameError, FrameNotReadyError) as error:
         raise SolutionError(f"the solution: {error}") from error

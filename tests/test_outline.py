@@ -1,7 +1,9 @@
 """Is a file whole, and what does it say it is: on whole, short and hostile files."""
 
+import contextlib
 import gzip
 import os
+import socket
 import tracemalloc
 from pathlib import Path
 
@@ -229,13 +231,15 @@ def test_sparse(tmp_path: Path) -> None:
 
 
 def test_not_a_file(tmp_path: Path) -> None:
-    """A link, a FIFO and a folder are refused without following or waiting."""
+    """A link, a FIFO, a socket and a folder are refused without following or waiting."""
     good = write(tmp_path, GOOD)
     link, fifo, folder = tmp_path / "l.fits", tmp_path / "f.fits", tmp_path / "d.fits"
     link.symlink_to(good)
     os.mkfifo(fifo)
     folder.mkdir()
-    for path in (link, fifo, folder):
+    with socket.socket(socket.AF_UNIX) as server, contextlib.chdir(tmp_path):
+        server.bind("s.fits")
+    for path in (link, fifo, folder, tmp_path / "s.fits"):
         with pytest.raises(FrameError, match="not a regular file"):
             outline(path, CAMERA)
 
