@@ -139,9 +139,10 @@ def test_unknown_facts_are_left_out(tmp_path):
 
 
 def test_sources_that_make_no_sense_are_survived(tmp_path):
-    """A flux that is nan, infinite or negative, and two sources at one place, stop nothing."""
+    """A flux or place that is not finite, and two sources at one place, stop nothing."""
     frame, measurement = make_case(n_sources=8)
     measurement.catalogue["flux_psf"][:3] = [math.nan, -5.0, math.inf]
+    measurement.catalogue["x_fit"][6] = math.nan
     for name in ("x_fit", "y_fit"):
         measurement.catalogue[name][4] = measurement.catalogue[name][5]
     write_png(draw(frame, measurement), tmp_path / "picture.png")

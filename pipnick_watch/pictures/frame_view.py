@@ -111,7 +111,8 @@ def mark_radii(picture: SourcePicture, scale: float) -> npt.NDArray[np.float64]:
         return enclosing
     places = np.stack([picture.x, picture.y], axis=1)
     nearest = np.asarray(cKDTree(places).query(places, k=2)[0])[:, 1] * scale
-    return np.clip(enclosing, None, np.clip(0.55 * nearest, 3.2, None))
+    spacing = scale * np.sqrt(picture.shape[0] * picture.shape[1] / len(places))
+    return np.clip(enclosing, None, np.clip(0.55 * nearest, 3.2, max(0.5 * spacing, 2.5)))
 
 
 def draw_marks(
@@ -161,7 +162,7 @@ def draw_labels(
             view.axes.plot(*line.T, color=colour, linewidth=0.6, clip_on=False)
         add_text(
             view.axes, x, y, text, size=size, color=colour, ha="center", va="center", zorder=4,
-            bbox={"facecolor": GROUND, "edgecolor": "none", "alpha": 0.6, "pad": 1.0},
+            bbox={"facecolor": GROUND, "edgecolor": "none", "alpha": 0.7, "pad": 1.0},
         )  # fmt: skip
 
 

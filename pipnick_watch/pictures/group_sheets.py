@@ -45,6 +45,7 @@ ACROSS, DOWN = 3, 4
 TILE = 138  # side of a cut-out, screen pixels
 GAP = 4
 NAMED = 12  # members of a group that are named
+NUMBERED = 200  # groups of the overview that carry their number
 LISTED = 34  # lines of the overview's list
 
 
@@ -115,7 +116,7 @@ def _outline_groups(view: FrameView, picture: GroupSheets) -> None:
     )
     radii = reach * view.scale + 8.0
     draw_marks(view, centres, radii, "o", YELLOW)
-    texts = [str(one.group_id) for one in picture.stamps]
+    texts = [str(one.group_id) for one in picture.stamps[:NUMBERED]]
     chosen = np.arange(len(texts))
     draw_labels(view, chosen, texts, [YELLOW] * len(texts), centres, radii, 8.0)
 

@@ -164,6 +164,7 @@ def prepare_picture(frame: Frame, measurement: Measurement, settings: Settings) 
         for name in ("id", "flags", "group_id", "group_size", "iter_detected")
     )
     order = np.argsort(-flux, kind="stable")
+    order = order[np.isfinite(x + y)[order]]
     return SourcePicture(
         facts=frame_facts(frame, measurement, settings),
         image=np.rint(grey * 255.0).astype(np.uint8),

@@ -108,19 +108,34 @@ def _draw_legend(figure: Figure, picture: SourcePicture) -> None:
     else:
         text = f"labels: flux_psf of the brightest {LABELLED} in e⁻"
     add_text(axes, 54.0, 8.0, f"{text} (k = 10³, M = 10⁶)", size=8.5, color=DIM, va="center")
-    reasons = plain(_count_flags(picture), 44)
-    add_text(axes, 734.0, 8.0, reasons, size=8.5, color=MARKS[FLAGGED][2], ha="right", va="center")
+    add_text(
+        axes,
+        734.0,
+        8.0,
+        _count_flags(picture, 46),
+        size=8.5,
+        color=MARKS[FLAGGED][2],
+        ha="right",
+        va="center",
+    )
 
 
-def _count_flags(picture: SourcePicture) -> str:
+def _count_flags(picture: SourcePicture, longest: int) -> str:
     """Say why sources are flagged, the commonest reason first."""
     counts = {
         str(flag.name): int(np.count_nonzero(picture.flags & int(flag)))
         for flag in Flag
         if not flag & UNMARKED
     }
-    reasons = sorted(counts, key=lambda name: -counts[name])
-    return " · ".join(f"{name} {counts[name]}" for name in reasons if counts[name])
+    text = ""
+    for name in sorted(counts, key=lambda name: -counts[name]):
+        more = f"{' · ' * bool(text)}{name} {counts[name]}"
+        if counts[name] == 0:
+            break
+        if len(text) + len(more) > longest:
+            return f"{text} · …"
+        text += more
+    return text
 
 
 def _notes(picture: SourcePicture) -> list[str]:
