@@ -67,8 +67,10 @@ def _watch(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if options.demo is not None:
         from pipnick_watch.watch.demo import run_demo
 
-        _start_logging(options, None)
-        return run_demo(Path(options.demo) if options.demo else None)
+        if options.maindir is not None:
+            parser.error("--demo plays its own night: give its folder as --demo DIR, no MAINDIR")
+        folder = Path(options.demo) if options.demo else None
+        return run_demo(folder, ["--verbosity", str(options.verbosity)])
     if options.maindir is None:
         parser.error("MAINDIR is missing: the folder that holds reduced/")
     maindir, settings = _prepare(options, parser, {})

@@ -5,6 +5,7 @@ breaks a pool; and it ends when its daemon does.
 """
 
 import dataclasses
+import math
 import os
 import resource
 import select
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipnick_watch.camera import Camera
 from pipnick_watch.columns import CATALOGUE
 from pipnick_watch.errors import FrameError, FrameNotReadyError, SolutionError
 from pipnick_watch.frame import Frame, read_frame
@@ -26,6 +28,7 @@ from pipnick_watch.pictures import SourcePicture, draw_sources, prepare_picture,
 from pipnick_watch.records.cells import table_lines
 from pipnick_watch.records.locks import hold_frame_lock
 from pipnick_watch.records.result import FrameResult
+from pipnick_watch.settings import Settings
 from pipnick_watch.solution import place_sources, solution_identity
 from pipnick_watch.watch.jobs import Job, Outcome
 
@@ -60,7 +63,19 @@ def _end_with(daemon: int) -> None:
 
 
 def warm_up() -> int:
-    """Answer with this process's number, once it is ready to work."""
+    """Measure a small frame of noise and one star, so that the first real one need not wait."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:96, :96]
+    star = 5000 * np.exp(-((x - 48) ** 2 + (y - 48) ** 2) / 18)
+    frame = Frame(
+        name="", data=star + rng.normal(300, 20, star.shape), mask=np.zeros(star.shape, bool),
+        uncert=None, camera=Camera(), object="", filter="", exptime=1.0, airmass=1.0,
+        airmass_mid=1.0, mjd_mid=6e4, bjd_tdb=math.nan, ra=math.nan, dec=math.nan, size=0,
+        mtime_ns=0, sha256="",
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        measure(frame, Settings())
     return os.getpid()
 
 

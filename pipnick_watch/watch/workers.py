@@ -96,10 +96,12 @@ class WorkerPool(Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the workers; without ``wait`` the busy ones are killed."""
-        for slot in self._slots:
-            if not wait and not slot.free:
+        if not wait:
+            for slot in self._slots:
                 slot.kill()
-            slot.executor.shutdown(wait=wait, cancel_futures=cancel_futures)
+        for slot in self._slots:
+            # An executor that nobody waits for writes to closed pipes when the process ends.
+            slot.executor.shutdown(wait=True, cancel_futures=cancel_futures)
 
     def _renew(self, number: int) -> _Slot:
         logger.debug("worker %d is started anew", number)
