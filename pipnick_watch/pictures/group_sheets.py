@@ -209,9 +209,11 @@ def _list_members(stamp: GroupStamp, longest: int) -> str:
     """Write a group's number, its flux, and the numbers and fluxes of its members."""
     total = short_flux(float(np.sum(stamp.flux)))
     text = f"group {stamp.group_id}: {len(stamp.ids)} sources, {total} in all"
-    for done, (number, flux) in enumerate(zip(stamp.ids, stamp.flux, strict=True)):
+    members = list(zip(stamp.ids, stamp.flux, strict=True))
+    for done, (number, flux) in enumerate(members, start=1):
         more = f"  ·  #{number} {short_flux(flux)}"
-        if len(text) + len(more) > longest - 8:
-            return f"{text}  ·  +{len(stamp.ids) - done}"
+        room = longest if done == len(members) else longest - 8
+        if len(text) + len(more) > room:
+            return f"{text}  ·  +{len(members) - done + 1}"
         text += more
     return text

@@ -125,7 +125,7 @@ def _count_flags(picture: SourcePicture, longest: int) -> str:
     counts = {
         str(flag.name): int(np.count_nonzero(picture.flags & int(flag)))
         for flag in Flag
-        if not flag & UNMARKED
+        if not flag & (UNMARKED | Flag.SATURATED)
     }
     text = ""
     for name in sorted(counts, key=lambda name: -counts[name]):
