@@ -10,6 +10,7 @@ from pipnick_watch.camera import clean_name
 from pipnick_watch.errors import UsageError
 
 __all__ = [
+    "ENDINGS",
     "Kind",
     "Layout",
     "frame_identity",
@@ -28,10 +29,11 @@ SUFFIXES = (".fits", ".fit", ".fts", ".fits.fz")
 LONGEST_STEM = 180
 """Bytes; with every ending the file's name stays below the 255 that file systems allow."""
 
-_ENDINGS: dict[Kind, str] = {
+ENDINGS: dict[Kind, str] = {
     "unconsolidated": "_photsrcs.csv",
     "consolidated": "_photsrcs_consol.csv",
 }
+"""How the names of the catalogues end."""
 
 
 def _suffix(name: str) -> str:
@@ -180,7 +182,7 @@ class Layout:
         self, object: str, filter: str, stem: str, kind: Kind = "unconsolidated"  # noqa: A002
     ) -> Path:  # fmt: skip
         """Give the path of a frame's catalogue; ``Records.stem`` gives the stem."""
-        return self.photometric / kind / _folder(object, filter) / (stem + _ENDINGS[kind])
+        return self.photometric / kind / _folder(object, filter) / (stem + ENDINGS[kind])
 
     def plot(self, object: str, filter: str, name: str) -> Path:  # noqa: A002
         """Give the path of a picture of a frame, ``<stem>_sources.png`` for one."""

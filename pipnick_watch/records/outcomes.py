@@ -65,7 +65,8 @@ def superseded(log: NightLog, result: FrameResult) -> Iterator[Change]:
     """
     sha256 = str(result.facts.get("sha256", ""))
     before = log.entries.get(result.frame)
-    if sha256 and (before is None or before.sha256 != sha256):
+    known = before is not None and before.sha256 == sha256 and not before.reason.startswith(RENAMED)
+    if sha256 and not known:
         for frame in log.with_hash(sha256):
             entry = log.entries[frame]
             moved = frame != result.frame and entry.status == "done"

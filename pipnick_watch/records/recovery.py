@@ -5,8 +5,9 @@ from pathlib import Path
 
 from pipnick_watch.records.commit import GONE, KINDS, Change, commit, mismatched, remove_stale
 from pipnick_watch.records.entry import Entry
+from pipnick_watch.records.layout import ENDINGS
 from pipnick_watch.records.nightlog import NightLog
-from pipnick_watch.records.objectcsv import HEADER
+from pipnick_watch.records.objectcsv import HEADER, CatalogueGoneError, first_frame, read_lines
 from pipnick_watch.records.publishing import sweep
 
 __all__ = ["reconcile"]
@@ -31,7 +32,9 @@ def reconcile(log: NightLog) -> list[str]:
     told += log.mend()
     remove_stale(log)
     told += _remove_strays(log)
-    gone = _without_catalogue(log)
+    there = _catalogues(log)
+    told += _remove_orphans(log, there)
+    gone = _without_catalogue(log, there)
     wrong = mismatched(log)
     if gone or wrong:
         changes = [Change.of(entry, status="excluded", reason=GONE) for entry in gone]
@@ -61,24 +64,43 @@ def _is_ours(path: Path) -> bool:
         return file.read(len(HEADER)) == HEADER
 
 
-def _without_catalogue(log: NightLog) -> list[Entry]:
+def _catalogues(log: NightLog) -> set[Path]:
+    """List the catalogues that are on disk."""
+    return {
+        path
+        for kind in KINDS
+        for folder in (log.layout.photometric / kind).glob("*/")
+        for path in folder.iterdir()
+        if path.name.endswith(ENDINGS[kind])
+    }
+
+
+def _remove_orphans(log: NightLog, there: set[Path]) -> list[str]:
+    """Remove catalogues that no row tells of; their frames are there and measured again."""
+    owned = {
+        log.catalogue(entry, kind)
+        for entry in log.measured.values()
+        for kind in KINDS
+        if kind == "unconsolidated" or entry.consol_bytes is not None
+    }
+    told = []
+    for path in sorted(there - owned) if log.entries else ():
+        try:
+            frame = first_frame(read_lines(path))
+        except CatalogueGoneError:
+            continue  # it is somebody else's
+        if not frame or os.path.lexists(log.layout.frame_path(frame)):
+            path.unlink()
+            told.append(f"{path}: removed, its frame is not done")
+    return told
+
+
+def _without_catalogue(log: NightLog, there: set[Path]) -> list[Entry]:
     """Find frames that are done and still there, but have no catalogue."""
-    folders: dict[Path, set[str]] = {}
-    gone = []
-    for entry in log.entries.values():
-        if entry.status != "done":
-            continue
-        path = log.catalogue(entry, "unconsolidated")
-        if path.parent not in folders:
-            folders[path.parent] = _names_in(path.parent)
-        missing = path.name not in folders[path.parent]
-        if missing and os.path.lexists(log.layout.frame_path(entry.frame)):
-            gone.append(entry)
-    return gone
-
-
-def _names_in(folder: Path) -> set[str]:
-    try:
-        return {path.name for path in folder.iterdir()}
-    except FileNotFoundError:
-        return set()
+    return [
+        entry
+        for entry in log.entries.values()
+        if entry.status == "done"
+        and log.catalogue(entry, "unconsolidated") not in there
+        and os.path.lexists(log.layout.frame_path(entry.frame))
+    ]
