@@ -12,9 +12,14 @@ from pipnick_watch.photometry.flags import FLAGS
 README = Path(__file__).parents[1] / "README.md"
 
 
+def bars(text: str) -> str:
+    """Let a bar stand in a cell."""
+    return text.replace("|", "\\|")
+
+
 def columns_table(columns: tuple[Column, ...]) -> str:
     """Give name, unit and meaning of each column."""
-    rows = [f"| `{one.name}` | {one.unit} | {one.meaning} |" for one in columns]
+    rows = [f"| `{one.name}` | {one.unit} | {bars(one.meaning)} |" for one in columns]
     return "\n".join(["| column | unit | meaning |", "|---|---|---|", *rows])
 
 
