@@ -5,15 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipnick_watch.photometry.fit import Scene, Sources
 from pipnick_watch.photometry.psf import Psf
-from pipnick_watch.photometry.stamps import disk, pieces
+from pipnick_watch.photometry.sources import Scene, Sources
+from pipnick_watch.photometry.stamps import by_distance, disk, pieces
 
 __all__ = ["ApertureSums", "overlap", "sum_apertures"]
 
 FloatArray = npt.NDArray[np.float64]
 
-MOST_LOST = 0.1  # of the source's light in masked pixels
+EDGE = 1.5  # pixels: farther than this from the circle a pixel is wholly inside or outside
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,27 +76,28 @@ def sum_apertures(
     """
     n, canvas = len(sources), scene.canvas
     out = np.zeros((6, len(radii), n))
-    for k, radius in enumerate(radii):
-        window = disk(min(radius + 1.3, canvas.margin - 1.0))
-        for piece in pieces(n, 4 * len(window)):
-            one = sources.keep(piece)
-            ix, iy = one.pixel
-            index = canvas.indices(ix, iy, window)
-            dx = window.ox[None, :] + (ix - one.x)[:, None]
-            dy = window.oy[None, :] + (iy - one.y)[:, None]
-            share = overlap(dx, dy, radius)
-            own = psf.evaluate(dx, dy, one.x, one.y) * one.flux[:, None]
-            own *= share
-            good = scene.good[index]
-            total = model[index]
-            residual = (scene.data[index] - total) * good * share
-            out[2, k, piece] = own.sum(axis=1)
-            out[0, k, piece] = residual.sum(axis=1) + out[2, k, piece]
-            out[1, k, piece] = residual.sum(axis=1) + (total * share).sum(axis=1)
-            out[3, k, piece] = 1.0 - (own * good).sum(axis=1) / out[2, k, piece]
-            noise = scene.sky_variance[index] + np.maximum(total, 0.0)
-            out[4, k, piece] = (noise * share).sum(axis=1)
-            out[5, k, piece] = share.sum(axis=1)
+    window = by_distance(disk(min(max(radii) + EDGE, canvas.margin - 1.0)))
+    away = np.hypot(window.ox, window.oy)
+    for piece in pieces(n, 5 * len(window)):
+        one = sources.keep(piece)
+        ix, iy = one.pixel
+        index = canvas.indices(ix, iy, window)
+        dx = window.ox[None, :] + (ix - one.x)[:, None]
+        dy = window.oy[None, :] + (iy - one.y)[:, None]
+        own = psf.evaluate(dx, dy, one.x, one.y) * one.flux[:, None]
+        good, total = scene.good[index], model[index]
+        residual = (scene.data[index] - total) * good
+        noise = scene.sky_variance[index] + np.maximum(total, 0.0)
+        planes = np.stack([residual + own, residual + total, own, own * good, noise])
+        for k, radius in enumerate(radii):
+            # whole pixels up to the first, parts of them up to the second
+            first, last = np.searchsorted(away, [radius - EDGE, radius + EDGE])
+            share = overlap(dx[:, first:last], dy[:, first:last], radius)
+            sums = planes[:, :, :first].sum(axis=2)
+            sums += np.einsum("pnm,nm->pn", planes[:, :, first:last], share)
+            out[:5, k, piece] = sums
+            out[5, k, piece] = first + share.sum(axis=1)
     return ApertureSums(
-        alone=out[0], everything=out[1], model=out[2], lost=out[3], variance=out[4], area=out[5]
-    )
+        alone=out[0], everything=out[1], model=out[2],
+        lost=1.0 - out[3] / np.where(out[2] > 0, out[2], 1.0), variance=out[4], area=out[5],
+    )  # fmt: skip

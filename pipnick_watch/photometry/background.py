@@ -17,9 +17,10 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 CLIP = 3.0  # standard deviations
-ROUNDS = 6
+ROUNDS = 8
+BELOW = 0.15997  # share of a Gaussian, clipped at CLIP, that lies below one standard deviation
+NAN = np.float32(np.nan)
 LEAST = 0.2  # share of a box that has to be left
-CLIPPED_TO_FULL = 1.0139  # standard deviation of a Gaussian over that of one clipped at CLIP
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,11 +61,11 @@ def measure_sky(
     ny, nx = data.shape
     grid = max(1, round(ny / box)), max(1, round(nx / box))
     base = np.zeros((1, 1)) if prior is None else prior
-    level, rms, share = _box_statistics(data - base, bad, grid)
+    level, rms, share = _box_statistics(data - base, bad, grid, mode=prior is None)
     level = _smooth(_fill(level, share))
     surface = _interpolate(level, (ny, nx)) + base
     if prior is None:
-        _, rms, share = _box_statistics(data - surface, bad, grid)
+        _, rms, share = _box_statistics(data - surface, bad, grid, mode=False)
     rms = _smooth(_fill(rms, share))
     floor = 1e-3 * float(np.median(rms)) + 1e-9
     rms = np.maximum(rms, floor)
@@ -77,7 +78,7 @@ def measure_sky(
 
 
 def _box_statistics(
-    data: FloatArray, bad: BoolArray, grid: tuple[int, int]
+    data: FloatArray, bad: BoolArray, grid: tuple[int, int], *, mode: bool
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return clipped level, clipped rms and share of the pixels used, of a grid of boxes."""
     (ny, nx), (ky, kx) = data.shape, grid
@@ -88,7 +89,7 @@ def _box_statistics(
         source = source[_starts(ny, ky, hy)[:, None], _starts(nx, kx, hx)[None, :]]
     boxes = source.reshape(ky, hy, kx, hx).swapaxes(1, 2).reshape(ky * kx, hy * hx)
     boxes.sort(axis=1)
-    level, rms, used = _clipped(boxes)
+    level, rms, used = _clipped(boxes, mode=mode)
     return level.reshape(grid), rms.reshape(grid), (used / (hy * hx)).reshape(grid)
 
 
@@ -98,33 +99,38 @@ def _starts(n: int, k: int, h: int) -> npt.NDArray[np.intp]:
     return (first[:, None] + np.arange(h)[None, :]).ravel()
 
 
-def _clipped(ordered: npt.NDArray[np.float32]) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Clip each sorted row (nan last) around its median; return level, rms and count."""
+def _clipped(
+    ordered: npt.NDArray[np.float32], *, mode: bool
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Clip each sorted row (nan last) around its median; return level, rms and count.
+
+    ``mode``: stars that are not known yet leave the mean above the median; go beyond it.
+    """
     out = np.zeros((3, len(ordered)))
     for row, values in enumerate(ordered):
-        count = int(np.searchsorted(values, np.float32(np.nan)))
-        if count == 0:
+        count = int(values.searchsorted(NAN))
+        if count < 4:
             continue
         low, high = 0, count
-        middle = float(values[count // 2])
-        # the lower quartile: stars sit above the median
-        sigma = (middle - float(values[count // 4])) / 0.6745
-        mean = middle
         for _ in range(ROUNDS):
-            new = (
-                int(np.searchsorted(values[:count], np.float32(middle - CLIP * sigma))),
-                int(np.searchsorted(values[:count], np.float32(middle + CLIP * sigma), "right")),
-            )
-            if new == (low, high) or new[1] - new[0] < 2:
+            n = high - low
+            middle = values[low + n // 2]
+            # the lower half: stars sit above the median
+            sigma = middle - values[low + int(BELOW * n)]
+            cut = np.float32(CLIP) * sigma
+            new_low = int(values.searchsorted(middle - cut))
+            new_high = min(int(values.searchsorted(middle + cut, "right")), count)
+            settled = (new_low, new_high) == (low, high)
+            low, high = new_low, new_high
+            if settled:
                 break
-            low, high = new
-            some = values[low:high]
-            middle = float(values[(low + high) // 2])
-            mean = float(some.mean(dtype=np.float64))
-            sigma = float(some.std(dtype=np.float64)) * CLIPPED_TO_FULL
-        # stars that are not known yet leave the mean above the median: take the mode
-        skewed = abs(mean - middle) > 0.3 * sigma
-        out[:, row] = middle if skewed else 2.5 * middle - 1.5 * mean, sigma, high - low
+        some = values[low:high]
+        mean, median = float(some.mean(dtype=np.float64)), float(middle)
+        level = mean
+        if mode:
+            skewed = abs(mean - median) > 0.3 * float(sigma)
+            level = median if skewed else 2.5 * median - 1.5 * mean
+        out[:, row] = level, float(sigma), high - low
     return out[0], out[1], out[2]
 
 

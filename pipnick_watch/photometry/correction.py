@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pipnick_watch.photometry.apertures import sum_apertures
-from pipnick_watch.photometry.fit import Scene, Sources
 from pipnick_watch.photometry.groups import neighbour_pairs
 from pipnick_watch.photometry.psf import Psf
+from pipnick_watch.photometry.sources import Scene, Sources, new_sources
 
 __all__ = ["ApertureCorrection", "measure_correction"]
 
@@ -91,9 +91,6 @@ def measure_correction(
 def psf_share(scene: Scene, psf: Psf, radius: float) -> float:
     """Share of the PSF's light within a radius, at the frame's centre, for unit fitted flux."""
     x, y = psf.centre
-    one = Sources(
-        x=x, y=y, flux=np.ones(1), x_first=x, y_first=y, iteration=np.ones(1, dtype=np.int64),
-        saturated=np.zeros(1, dtype=bool),
-    )  # fmt: skip
+    one = new_sources(x, y, np.ones(1), 1)
     nothing = np.zeros(scene.canvas.size)
     return float(sum_apertures(scene, psf, one, nothing, (radius,)).model[0, 0])

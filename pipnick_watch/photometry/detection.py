@@ -20,7 +20,10 @@ def fill_masked(data: FloatArray, bad: BoolArray, fwhm: float) -> FloatArray:
     Where nothing good is within two FWHM they become 0 (``data`` has no sky).
     """
     filled = data.copy()
-    iy, ix = np.nonzero(bad)
+    inner = _inside_rim(bad)
+    iy, ix = np.nonzero(bad[inner])
+    iy, ix = iy + inner[0].start, ix + inner[1].start
+    filled[bad] = 0.0
     if len(iy) == 0:
         return filled
     sigma = max(fwhm, 1.5) * FWHM_TO_SIGMA
@@ -28,7 +31,7 @@ def fill_masked(data: FloatArray, bad: BoolArray, fwhm: float) -> FloatArray:
     m = reach
     stride = data.shape[1] + 2 * m
     good = np.pad(~bad, m).ravel()
-    flat = np.pad(np.where(bad, 0.0, data), m).ravel()
+    flat = np.pad(filled, m).ravel()
     at = (iy + m) * stride + ix + m
     total, weight = np.zeros(len(at)), np.zeros(len(at))
     for oy in range(-reach, reach + 1):
@@ -39,6 +42,14 @@ def fill_masked(data: FloatArray, bad: BoolArray, fwhm: float) -> FloatArray:
             weight += share * good[there]
     filled[iy, ix] = np.where(weight > 0.05, total / np.maximum(weight, 1e-12), 0.0)
     return filled
+
+
+def _inside_rim(bad: BoolArray) -> tuple[slice, slice]:
+    """Leave out the rows and columns at the edges that are wholly bad."""
+    rows, columns = np.flatnonzero(~bad.all(axis=1)), np.flatnonzero(~bad.all(axis=0))
+    if len(rows) == 0:
+        return slice(0, 0), slice(0, 0)
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def smooth(data: FloatArray, fwhm: float) -> FloatArray:

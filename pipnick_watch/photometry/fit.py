@@ -6,7 +6,7 @@ al. 2018, and of ALLSTAR, Stetson 1987).  Sources that have settled, and whose n
 are left alone while the others go on.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,113 +15,20 @@ from scipy.sparse.linalg import splu
 from scipy.spatial import cKDTree
 
 from pipnick_watch.photometry.psf import Psf
-from pipnick_watch.photometry.stamps import Canvas, Window, disk, pieces, ring
+from pipnick_watch.photometry.sources import Scene, Sources
+from pipnick_watch.photometry.stamps import Window, disk, pieces
 
-__all__ = ["Fit", "Scene", "Sources", "fit_radius", "fit_sources", "render"]
+__all__ = ["fit_radius", "fit_sources", "neighbourhood", "normal_matrix"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
-FIT_FWHM = 1.4
-RENDER_FWHM = (2.0, 3.0, 4.5, 7.0, 12.0)
-FAINTEST = 0.05  # of a pixel's noise: where a source is no longer drawn
+FIT_FWHM = 1.2
+WALK_FWHM = 0.75  # how far a source may get from where it was found
+STRIDE_FWHM = 0.25  # and in one step
 DAMPING = 1e-5
-SETTLED = 0.02  # of the standard error: a step this small is the last one
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Sources:
-    """Positions and fluxes, each of shape (n,).
-
-    Attributes
-    ----------
-    x, y, flux : ndarray
-        Pixels, electrons.
-    x_first, y_first : ndarray
-        Where each was detected: it may not walk farther than its bound from there.
-    iteration : ndarray of int
-        Detection pass.
-    saturated : ndarray of bool
-    """
-
-    x: FloatArray
-    y: FloatArray
-    flux: FloatArray
-    x_first: FloatArray
-    y_first: FloatArray
-    iteration: IntArray
-    saturated: BoolArray
-
-    def __len__(self) -> int:
-        """Count the sources."""
-        return len(self.x)
-
-    def keep(self, which: npt.NDArray[np.generic] | slice) -> "Sources":
-        """Select sources."""
-        return Sources(**{name: getattr(self, name)[which] for name in self.__dataclass_fields__})
-
-    def join(self, other: "Sources") -> "Sources":
-        """Append other sources."""
-        return Sources(
-            **{
-                name: np.concatenate([getattr(self, name), getattr(other, name)])
-                for name in self.__dataclass_fields__
-            }
-        )
-
-    @property
-    def pixel(self) -> tuple[IntArray, IntArray]:
-        """Nearest pixel of each, ix and iy."""
-        return np.rint(self.x).astype(np.int64), np.rint(self.y).astype(np.int64)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Scene:
-    """What is fitted: padded and flat, see :class:`Canvas`.
-
-    Attributes
-    ----------
-    canvas : Canvas
-    data : ndarray
-        Electrons above the sky, 0 where masked.
-    sky_variance : ndarray
-        Background rms squared.
-    good : ndarray
-        1 where a pixel counts, else 0.
-    rms : float
-        Typical noise of a sky pixel.
-    """
-
-    canvas: Canvas
-    data: FloatArray
-    sky_variance: FloatArray
-    good: FloatArray
-    rms: float
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Fit:
-    """The fitted sources.
-
-    Attributes
-    ----------
-    sources : Sources
-    window : Window
-        Pixels each source was fitted on, around ``ix``, ``iy``.
-    ix, iy : ndarray of int, shape (n,)
-    matrix : sparse array, shape (3n, 3n)
-        JᵀWJ of (flux, x × flux, y × flux) of each source in turn.
-    converged, near_bound : ndarray of bool, shape (n,)
-    """
-
-    sources: Sources
-    window: Window
-    ix: IntArray
-    iy: IntArray
-    matrix: csr_array
-    converged: BoolArray
-    near_bound: BoolArray
+SETTLED = 0.05  # of the standard error: a step this small is the last one
 
 
 def fit_radius(psf: Psf) -> float:
@@ -129,45 +36,62 @@ def fit_radius(psf: Psf) -> float:
     return max(FIT_FWHM * psf.fwhm, 1.8) + 0.5
 
 
-def render(
-    canvas: Canvas, psf: Psf, sources: Sources, rms: float, *, beyond: float = -1.0
-) -> FloatArray:
-    """Draw the sources, each as far out as it matters against the noise ``rms``.
+def neighbourhood(sources: Sources, some: IntArray, reach: float) -> IntArray:
+    """List some sources and those within ``reach`` of them, in order."""
+    if len(some) == 0 or len(some) > 0.5 * len(sources):
+        return np.arange(len(sources)) if len(some) else some
+    places = np.column_stack([sources.x, sources.y])
+    near = cKDTree(places).query_ball_point(places[some], reach)
+    return np.unique(np.concatenate([np.asarray(one, dtype=np.int64) for one in near]))
 
-    Only pixels farther than ``beyond`` from the pixel a source is centred on are drawn.
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Patch:
+    """The pixels that some sources are fitted on, numbered through.
+
+    Attributes
+    ----------
+    window : Window
+    ix, iy : ndarray of int, shape (n,)
+        Central pixels of the windows.
+    pixels : ndarray of int, shape (m,)
+        Padded pixels that any window covers.
+    local : ndarray of int, shape (n, w)
+        Number of each window's pixels in ``pixels``.
     """
-    if len(sources) == 0:
-        return np.zeros(canvas.size)
-    peak = sources.flux * psf.peak(sources.x, sources.y)
-    ratio = np.maximum(peak / (FAINTEST * rms), 1.0)
-    reach = psf.alpha * np.sqrt(np.maximum(ratio ** (1.0 / psf.beta) - 1.0, 0.0))
-    edges = [psf.fwhm * one for one in RENDER_FWHM]
-    size = np.searchsorted(edges[:-1], reach)
-    where, what = [], []
-    for k, radius in enumerate(edges):
-        members = np.flatnonzero(size == k)
-        window = ring(beyond, min(radius, canvas.margin - 1.0))
-        if len(members) == 0 or len(window) == 0:
-            continue
-        for piece in pieces(len(members), len(window)):
-            one = sources.keep(members[piece])
-            ix, iy = one.pixel
-            light = psf.evaluate(
-                window.ox[None, :] + (ix - one.x)[:, None],
-                window.oy[None, :] + (iy - one.y)[:, None],
-                one.x, one.y,
-            )  # fmt: skip
-            light *= one.flux[:, None]
-            where.append(canvas.indices(ix, iy, window).ravel())
-            what.append(light.ravel())
-    if not where:
-        return np.zeros(canvas.size)
-    return np.bincount(np.concatenate(where), weights=np.concatenate(what), minlength=canvas.size)
+
+    window: Window
+    ix: IntArray
+    iy: IntArray
+    pixels: IntArray
+    local: npt.NDArray[np.int32]
+
+    def total(self, values: FloatArray) -> FloatArray:
+        """Add up the windows, shape (m,)."""
+        return np.bincount(self.local.ravel(), weights=values.ravel(), minlength=len(self.pixels))
+
+
+def _patch(scene: Scene, sources: Sources, radius: float) -> _Patch:
+    """Number the pixels of the sources' windows."""
+    window = disk(radius)
+    ix, iy = sources.pixel
+    index = scene.canvas.indices(ix, iy, window)
+    if index.size < 20000:
+        pixels, local = np.unique(index, return_inverse=True)
+        local = local.reshape(index.shape).astype(np.int32)
+    else:
+        touched = np.zeros(scene.canvas.size, dtype=bool)
+        touched[index] = True
+        pixels = np.flatnonzero(touched)
+        number = np.zeros(scene.canvas.size, dtype=np.int32)
+        number[pixels] = np.arange(len(pixels), dtype=np.int32)
+        local = number[index]
+    return _Patch(window=window, ix=ix, iy=iy, pixels=pixels, local=local)
 
 
 def fit_sources(
-    scene: Scene, psf: Psf, sources: Sources, *, rounds: int = 10, fixed: FloatArray | None = None
-) -> Fit:
+    scene: Scene, psf: Psf, sources: Sources, rest: FloatArray, radius: float, rounds: int
+) -> Sources:
     """Fit positions and fluxes of all sources together.
 
     Parameters
@@ -176,82 +100,69 @@ def fit_sources(
     psf : Psf
     sources : Sources
         First guesses.
+    rest : ndarray
+        Other light, padded and flat: sources that are held, and wings beyond ``radius``.
+    radius : float
+        Of the window of each source, pixels.
     rounds : int
         Most steps.
-    fixed : ndarray, optional
-        Light of sources that are held, padded and flat.
     """
-    canvas, n = scene.canvas, len(sources)
-    radius = fit_radius(psf)
-    window = disk(radius)
-    m = len(window)
-    ix, iy = sources.pixel
-    converged, near = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
+    n = len(sources)
     if n == 0:
-        return Fit(
-            sources=sources, window=window, ix=ix, iy=iy, matrix=csr_array((0, 0)),
-            converged=converged, near_bound=near,
-        )  # fmt: skip
-    index = canvas.indices(ix, iy, window)
-    touched = np.zeros(canvas.size, dtype=bool)
-    touched[index] = True
-    pixels = np.flatnonzero(touched)
-    number = np.zeros(canvas.size, dtype=np.int32)
-    number[pixels] = np.arange(len(pixels), dtype=np.int32)
-    local = number[index]
-    data, quiet, good = scene.data[pixels], scene.sky_variance[pixels], scene.good[pixels]
-    held = np.zeros(len(pixels)) if fixed is None else fixed[pixels]
-    wings = np.zeros(len(pixels))
-    values = np.empty((n, 3, m))
-    bound = 0.75 * psf.fwhm + 0.5
-    stride = 0.25 * psf.fwhm + 0.1
+        return sources
+    patch = _patch(scene, sources, radius)
+    data = scene.data[patch.pixels] - rest[patch.pixels]
+    held = np.maximum(rest[patch.pixels], 0.0)
+    quiet, good = scene.sky_variance[patch.pixels] + held + 1e-12, scene.good[patch.pixels]
+    values = np.empty((n, 3, len(patch.window)))
     active = np.arange(n)
-
-    def normal(some: IntArray) -> tuple[csr_array, FloatArray]:
-        model = wings + np.bincount(
-            local.ravel(), weights=(values[:, 0] * sources.flux[:, None]).ravel(),
-            minlength=len(pixels),
-        )  # fmt: skip
-        root = np.sqrt(good / (quiet + np.maximum(model, 0.0) + 1e-12))
-        return _normal(values, local, root, (data - model) * root, some)
-
     for turn in range(rounds):
-        _light_of(psf, sources, window, ix, iy, active, values)
-        if turn in (0, 2, 4):
-            wings = render(canvas, psf, sources, scene.rms, beyond=radius)[pixels] + held
-        step, error = _solve(*normal(active))
+        _evaluate(psf, sources, patch, active, values)
+        model = patch.total(values[:, 0] * sources.flux[:, None])
+        root = np.sqrt(good / (quiet + np.maximum(model, 0.0)))
+        matrix, vector = _normal(values, patch.local, root, (data - model) * root, active)
+        step, error = _solve(matrix, vector)
         now = sources.keep(active)
-        moved, near[active] = _advance(now, step, bound, stride)
-        converged[active] = (
-            (np.abs(moved.flux - now.flux) < SETTLED * error[:, 0])
-            & (np.abs(moved.x - now.x) * now.flux < SETTLED * error[:, 1])
-            & (np.abs(moved.y - now.y) * now.flux < SETTLED * error[:, 2])
+        x, y, flux, at_bound = _advance(now, step, psf.fwhm)
+        settled = (
+            (np.abs(flux - now.flux) < SETTLED * error[:, 0])
+            & (np.abs(x - now.x) * now.flux < SETTLED * error[:, 1])
+            & (np.abs(y - now.y) * now.flux < SETTLED * error[:, 2])
         )
-        sources = _replace(sources, active, moved)
-        if converged.all():
+        sources = sources.put(active, x=x, y=y, flux=flux, near_bound=at_bound, converged=settled)
+        if sources.converged.all() or turn == rounds - 1:
             break
-        active = _unsettled(sources, converged, 2.0 * radius)
-    everyone = np.arange(n)
-    _light_of(psf, sources, window, ix, iy, everyone, values)
-    matrix, _ = normal(everyone)
-    return Fit(
-        sources=sources, window=window, ix=ix, iy=iy, matrix=matrix, converged=converged,
-        near_bound=near,
-    )  # fmt: skip
+        active = neighbourhood(sources, np.flatnonzero(~sources.converged), 2.0 * radius)
+    return sources
 
 
-def _light_of(
-    psf: Psf, sources: Sources, window: Window, ix: IntArray, iy: IntArray, which: IntArray,
-    values: FloatArray,
-) -> None:  # fmt: skip
+def normal_matrix(
+    scene: Scene, psf: Psf, sources: Sources, model: FloatArray, radius: float
+) -> csr_array:
+    """Build JᵀWJ, shape (3n, 3n); the parameters are (flux, x × flux, y × flux) of each source."""
+    n = len(sources)
+    if n == 0:
+        return csr_array((0, 0))
+    patch = _patch(scene, sources, radius)
+    values = np.empty((n, 3, len(patch.window)))
+    _evaluate(psf, sources, patch, np.arange(n), values)
+    at = patch.pixels
+    root = np.sqrt(scene.good[at] / (scene.sky_variance[at] + np.maximum(model[at], 0.0) + 1e-12))
+    return _normal(values, patch.local, root, np.zeros(len(at)), np.arange(n))[0]
+
+
+def _evaluate(
+    psf: Psf, sources: Sources, patch: _Patch, which: IntArray, values: FloatArray
+) -> None:
     """Evaluate the PSF and its slopes in the windows of some sources, into ``values``."""
+    window = patch.window
     for piece in pieces(len(which), len(window)):
         rows = which[piece]
-        one = sources.keep(rows)
+        x, y = sources.x[rows], sources.y[rows]
         parts = psf.evaluate_with_gradient(
-            window.ox[None, :] + (ix[rows] - one.x)[:, None],
-            window.oy[None, :] + (iy[rows] - one.y)[:, None],
-            one.x, one.y,
+            window.ox[None, :] + (patch.ix[rows] - x)[:, None],
+            window.oy[None, :] + (patch.iy[rows] - y)[:, None],
+            x, y,
         )  # fmt: skip
         for k in range(3):
             values[rows, k] = parts[k]
@@ -263,9 +174,12 @@ def _normal(
 ) -> tuple[csr_array, FloatArray]:  # fmt: skip
     """Build JᵀWJ and JᵀWr of some sources."""
     n, m = len(which), local.shape[1]
-    at = local[which]
-    weighted = values[which] * root[at][:, None, :]
-    vector = np.einsum("nkm,nm->nk", weighted, residual[at])
+    if n == len(local):
+        at, some = local, values
+    else:
+        at, some = local[which], values[which]
+    weighted = some * root[at][:, None, :]
+    vector = (weighted @ residual[at][:, :, None])[:, :, 0]
     start = np.arange(0, 3 * n * m + 1, m, dtype=np.int32)
     columns = np.repeat(at[:, None, :], 3, axis=1).ravel()
     jacobian = csr_array((weighted.ravel(), columns, start), shape=(3 * n, len(root)))
@@ -286,9 +200,10 @@ def _solve(matrix: csr_array, vector: FloatArray) -> tuple[FloatArray, FloatArra
 
 
 def _advance(
-    now: Sources, step: FloatArray, bound: float, stride: float
-) -> tuple[Sources, BoolArray]:
+    now: Sources, step: FloatArray, fwhm: float
+) -> tuple[FloatArray, FloatArray, FloatArray, BoolArray]:
     """Take a step, with limits on each part of it; say who is at the end of its leash."""
+    stride, bound = STRIDE_FWHM * fwhm + 0.1, WALK_FWHM * fwhm + 0.5
     flux = np.maximum(now.flux + step[:, 0], 0.2 * now.flux)
     x = now.x + (step[:, 1] / now.flux).clip(-stride, stride)
     y = now.y + (step[:, 2] / now.flux).clip(-stride, stride)
@@ -296,21 +211,4 @@ def _advance(
     shrink = np.minimum(1.0, bound / np.maximum(far, 1e-12))
     x = now.x_first + (x - now.x_first) * shrink
     y = now.y_first + (y - now.y_first) * shrink
-    return replace(now, x=x, y=y, flux=flux), np.asarray(shrink < 1.0)
-
-
-def _replace(sources: Sources, rows: IntArray, new: Sources) -> Sources:
-    """Put the new positions and fluxes of some sources in their place."""
-    x, y, flux = sources.x.copy(), sources.y.copy(), sources.flux.copy()
-    x[rows], y[rows], flux[rows] = new.x, new.y, new.flux
-    return replace(sources, x=x, y=y, flux=flux)
-
-
-def _unsettled(sources: Sources, converged: BoolArray, reach: float) -> IntArray:
-    """List the sources that still move, and those that share pixels with them."""
-    places = np.column_stack([sources.x, sources.y])
-    moving = np.flatnonzero(~converged)
-    if len(moving) > 0.5 * len(sources):
-        return np.arange(len(sources))
-    near = cKDTree(places).query_ball_point(places[moving], reach)
-    return np.unique(np.concatenate([np.asarray(one, dtype=np.int64) for one in near]))
+    return x, y, flux, np.asarray(shrink < 1.0)

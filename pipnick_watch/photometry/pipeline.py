@@ -8,14 +8,16 @@ import numpy.typing as npt
 from pipnick_watch.frame import Frame
 from pipnick_watch.photometry.background import Sky, measure_sky
 from pipnick_watch.photometry.detection import bootstrap_fwhm, sharp_pixels
-from pipnick_watch.photometry.fit import Fit, Scene, Sources, fit_sources, render
+from pipnick_watch.photometry.draw import draw_cores, draw_wings
+from pipnick_watch.photometry.fit import fit_radius, fit_sources, neighbourhood
 from pipnick_watch.photometry.measurement import Measurement
 from pipnick_watch.photometry.psf import Psf, fallback_psf
 from pipnick_watch.photometry.psf_fit import fit_psf
 from pipnick_watch.photometry.psf_stars import choose_psf_stars, cut_psf_stars
 from pipnick_watch.photometry.saturation import SaturatedStars, find_saturated
-from pipnick_watch.photometry.search import find_first, find_more, new_sources
+from pipnick_watch.photometry.search import find_first, find_more
 from pipnick_watch.photometry.shape import measure_shapes
+from pipnick_watch.photometry.sources import Scene, Sources
 from pipnick_watch.photometry.stamps import Canvas
 from pipnick_watch.photometry.tabulate import tabulate
 from pipnick_watch.photometry.weed import believable
@@ -27,26 +29,30 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
+SEARCHES = 3
+WEEDINGS = 4
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class State:
     """What is known of a frame at some step."""
 
     frame: Frame
+    settings: Settings
     bad: BoolArray
     cores: SaturatedStars
     sky: Sky
     psf: Psf
     scene: Scene
-    fit: Fit
+    sources: Sources
+    radius: float
+    wings: FloatArray
     model: FloatArray
-    psf_stars: IntArray
 
 
 def measure(frame: Frame, settings: Settings) -> Measurement:
     """Measure every source of a frame."""
-    how = settings.photometry
-    thresh = how.thresh
+    thresh = settings.photometry.thresh
     data = frame.data
     cores = find_saturated(data, frame.mask, frame.saturation)
     bad = frame.mask | cores.pixels
@@ -58,54 +64,139 @@ def measure(frame: Frame, settings: Settings) -> Measurement:
     bad |= sharp_pixels(light, sky.rms, bad, contrast(psf))
     sources = find_first(light, bad, sky.rms, psf, thresh, cores)
     canvas = Canvas(shape=data.shape, margin=int(np.ceil(12.0 * fwhm)) + 45)
-    scene = make_scene(canvas, data, sky, bad)
-    elliptical = how.fittype == "ellip"
-    model = None
-    for turn in range(3):
-        suspect = np.zeros(len(sources), dtype=bool)
-        chosen = choose_psf_stars(
-            scene, psf, sources, crowding=0.1 if turn == 0 else 0.5, suspect=suspect
-        )
-        if len(chosen):
-            stars = cut_psf_stars(scene, psf, sources, chosen, model)
-            psf, used = fit_psf(stars, psf, elliptical=elliptical, corrected=turn > 0)
-            chosen = chosen[used]
-        fit = fit_sources(scene, psf, sources, rounds=6)
-        model = render(canvas, psf, fit.sources, scene.rms)
-        doubt = 0.03 + 4.0 * psf.mismatch
-        if turn == 2:
-            break
-        sky = measure_sky(data - canvas.crop(model), bad, box_side(psf), prior=sky.level)
-        scene = make_scene(canvas, data, sky, bad)
+    nothing = np.zeros(canvas.size)
+    state = State(
+        frame=frame, settings=settings, bad=bad, cores=cores, sky=sky, psf=psf,
+        scene=make_scene(canvas, data, sky, bad), sources=sources, radius=fit_radius(psf),
+        wings=nothing, model=nothing,
+    )  # fmt: skip
+    state = refine_psf(state, corrected=False, first=True)
+    state = refit(replace(state, radius=fit_radius(state.psf)), rounds=4)
+    state = resky(state)
+    state = refit(refine_psf(state, corrected=True), rounds=4)
+    for iteration in range(2, 2 + SEARCHES):
+        crop = canvas.crop
         more = find_more(
-            canvas.crop(scene.data - model),
-            canvas.crop(model),
+            crop(state.scene.data - state.model),
+            crop(state.model),
             bad,
-            sky.rms,
-            psf,
+            state.sky.rms,
+            state.psf,
             thresh,
-            turn + 2,
+            iteration,
             cores,
-            doubt,
+            doubt(state.psf),
         )
-        sources = fit.sources.join(more)
-        fit = fit_sources(scene, psf, sources, rounds=6)
-        model = render(canvas, psf, fit.sources, scene.rms)
-        shapes = measure_shapes(scene, psf, fit, model)
-        keep = believable(scene, psf, fit, sky.rms, 0.8 * thresh, 0.3, shapes)
-        sources = fit.sources.keep(keep)
-        if not keep.all():
-            fit = fit_sources(scene, psf, sources, rounds=4)
-            sources = fit.sources
-            model = render(canvas, psf, sources, scene.rms)
-    for _ in range(3):
-        shapes = measure_shapes(scene, psf, fit, model)
-        keep = believable(scene, psf, fit, sky.rms, thresh, 0.3, shapes)
+        before = len(state.sources)
+        if len(more):
+            new = np.arange(before, before + len(more))
+            state = refit_around(replace(state, sources=state.sources.join(more)), new)
+        state = weed(state, 0.8 * thresh)
+        if len(more) == 0:
+            break
+        if iteration == 2:
+            state = resky(state)
+            state = refit(refine_psf(state, corrected=True), rounds=3)
+        if len(state.sources) == before:
+            break
+    state = weed(state, thresh)
+    everyone = np.arange(len(state.sources))
+    sources = measure_shapes(state.scene, state.psf, state.sources, state.model, everyone)
+    return tabulate(replace(state, sources=sources))
+
+
+def doubt(psf: Psf) -> float:
+    """Share of the subtracted light that the PSF's faults may leave in one place."""
+    return 0.03 + 4.0 * psf.mismatch
+
+
+def refine_psf(state: State, *, corrected: bool, first: bool = False) -> State:
+    """Fit the PSF to the stars that show it."""
+    chosen = choose_psf_stars(
+        state.scene, state.psf, state.sources, crowding=0.1 if first else 0.5,
+        suspect=np.zeros(len(state.sources), dtype=bool),
+    )  # fmt: skip
+    if len(chosen) == 0:
+        return state
+    model = None if first else state.model
+    stars = cut_psf_stars(state.scene, state.psf, state.sources, chosen, model)
+    elliptical = state.settings.photometry.fittype == "ellip"
+    fresh = first or not state.psf.correction.any()
+    psf, _ = fit_psf(
+        stars, state.psf, elliptical=elliptical, corrected=corrected, rounds=8 if fresh else 4
+    )
+    return replace(state, psf=psf)
+
+
+def refit(state: State, rounds: int) -> State:
+    """Fit all sources, and draw them."""
+    scene, psf, radius = state.scene, state.psf, state.radius
+    sources = fit_sources(scene, psf, state.sources, state.wings, radius, rounds)
+    wings = np.zeros(scene.canvas.size)
+    draw_wings(wings, scene.canvas, psf, sources, radius, scene.rms)
+    model = wings.copy()
+    draw_cores(model, scene.canvas, psf, sources, radius)
+    return replace(state, sources=sources, wings=wings, model=model)
+
+
+def refit_around(state: State, changed: IntArray, dropped: Sources | None = None) -> State:
+    """Fit the sources near those that are new, the others held, and draw them anew.
+
+    Parameters
+    ----------
+    changed : ndarray of int
+        Sources that were not fitted before.
+    dropped : Sources, optional
+        Sources that are no longer among them, but still in the model.
+    """
+    scene, psf, radius = state.scene, state.psf, state.radius
+    canvas = scene.canvas
+    some = neighbourhood(state.sources, changed, 2.0 * radius)
+    if dropped is not None and len(dropped):
+        both = state.sources.join(dropped)
+        gone = np.arange(len(state.sources), len(both))
+        near = neighbourhood(both, gone, 2.0 * radius)
+        some = np.union1d(some, near[near < len(state.sources)])
+    old = state.sources.keep(np.setdiff1d(some, changed))
+    if dropped is not None:
+        old = old.join(dropped)
+    wings, model = state.wings.copy(), state.model.copy()
+    draw_cores(model, canvas, psf, old, radius, -1.0)
+    held = model.copy()
+    fitted = fit_sources(scene, psf, state.sources.keep(some), held, radius, 6)
+    draw_cores(model, canvas, psf, fitted, radius)
+    for flat in (wings, model):
+        draw_wings(flat, canvas, psf, old, radius, scene.rms, -1.0)
+        draw_wings(flat, canvas, psf, fitted, radius, scene.rms)
+    sources = state.sources.put(
+        some, x=fitted.x, y=fitted.y, flux=fitted.flux, converged=fitted.converged,
+        near_bound=fitted.near_bound,
+    )  # fmt: skip
+    return replace(state, sources=sources, wings=wings, model=model)
+
+
+def resky(state: State) -> State:
+    """Measure the sky again, without the sources."""
+    canvas, data = state.scene.canvas, state.frame.data
+    sky = measure_sky(
+        data - canvas.crop(state.model), state.bad, box_side(state.psf), prior=state.sky.level
+    )
+    return replace(state, sky=sky, scene=make_scene(canvas, data, sky, state.bad))
+
+
+def weed(state: State, thresh: float) -> State:
+    """Drop what is no source, and fit the rest again, until all are believed."""
+    for _ in range(WEEDINGS):
+        new = np.flatnonzero(np.isnan(state.sources.major))
+        sources = measure_shapes(state.scene, state.psf, state.sources, state.model, new)
+        state = replace(state, sources=sources)
+        keep = believable(state.scene, state.psf, sources, state.sky.rms, thresh, 0.3)
         if keep.all():
             break
-        fit = fit_sources(scene, psf, fit.sources.keep(keep), rounds=4)
-        model = render(canvas, psf, fit.sources, scene.rms)
-    return tabulate(frame, settings, scene, sky, psf, fit, model, bad, shapes)
+        dropped = state.sources.keep(~keep)
+        state = replace(state, sources=state.sources.keep(keep))
+        state = refit_around(state, np.zeros(0, dtype=np.int64), dropped)
+    return state
 
 
 def make_scene(canvas: Canvas, data: FloatArray, sky: Sky, bad: BoolArray) -> Scene:

@@ -18,11 +18,11 @@ INTEGRATE_BELOW = 2.5  # pixels of FWHM
 USUAL_BETA = 3.0
 
 TERMS = (
-    (1, 0), (0, 1), (2, 0), (1, 1), (3, 0), (2, 1), (1, 2), (0, 3),
+    (2, 0), (1, 1), (3, 0), (2, 1), (1, 2), (0, 3),
     (4, 0), (3, 1), (2, 2), (1, 3), (0, 4),
 )  # fmt: skip
 """Powers of the correction's terms. (2, 0) stands for the difference of the squares; their sum
-is the Moffat's own width."""
+is the Moffat's own width; terms of first degree would be a shift."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,7 +44,7 @@ class Psf:
         ``atan2(g2, g1) / 2``. All zero for a circular one.
     shape : tuple of int
         (ny, nx) of the frame.
-    correction : ndarray, shape (13,)
+    correction : ndarray, shape (11,)
         Coefficients of ``TERMS``.
     n_stars : int
         Stars it was made from; 0 for a fallback.
@@ -201,42 +201,39 @@ def fallback_psf(fwhm: float, shape: tuple[int, int]) -> Psf:
 def _polynomial(c: FloatArray, u: FloatArray, v: FloatArray) -> FloatArray:
     """Sum the correction's terms at (u, v)."""
     # Horner in u, then in v; the order of c is that of TERMS
-    out = c[8] * u
-    out += c[9] * v
-    out += c[4]
+    out = c[6] * u
+    out += c[7] * v
+    out += c[2]
     out *= u
-    inner = c[10] * v
-    inner += c[5]
-    inner *= v
-    inner += c[2]
-    out += inner
-    out *= u
-    inner = c[11] * v
-    inner += c[6]
-    inner *= v
+    inner = c[8] * v
     inner += c[3]
     inner *= v
     inner += c[0]
     out += inner
     out *= u
-    inner = c[12] * v
-    inner += c[7]
-    inner *= v
-    inner -= c[2]
+    inner = c[9] * v
+    inner += c[4]
     inner *= v
     inner += c[1]
+    inner *= v
+    out += inner
+    out *= u
+    inner = c[10] * v
+    inner += c[5]
+    inner *= v
+    inner -= c[0]
+    inner *= v
     inner *= v
     out += inner
     return out
 
 
 def correction_terms(u: FloatArray, v: FloatArray) -> FloatArray:
-    """Evaluate each of the correction's terms at (u, v): shape (13, …)."""
+    """Evaluate each of the correction's terms at (u, v): shape (11, …)."""
     u2, v2 = u * u, v * v
     uv = u * v
     return np.stack(
-        [u, v, u2 - v2, uv, u2 * u, u2 * v, u * v2, v2 * v, u2 * u2, u2 * uv, u2 * v2, uv * v2,
-         v2 * v2]
+        [u2 - v2, uv, u2 * u, u2 * v, u * v2, v2 * v, u2 * u2, u2 * uv, u2 * v2, uv * v2, v2 * v2]
     )  # fmt: skip
 
 

@@ -3,10 +3,10 @@
 import numpy as np
 import numpy.typing as npt
 
-from pipnick_watch.photometry.fit import Scene, Sources
 from pipnick_watch.photometry.groups import neighbour_pairs
 from pipnick_watch.photometry.psf import Psf
 from pipnick_watch.photometry.psf_fit import PsfStars
+from pipnick_watch.photometry.sources import Scene, Sources
 from pipnick_watch.photometry.stamps import disk
 
 __all__ = ["choose_psf_stars", "cut_psf_stars"]

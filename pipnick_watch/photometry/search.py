@@ -4,12 +4,12 @@ import numpy as np
 import numpy.typing as npt
 
 from pipnick_watch.photometry.detection import fill_masked, filtered_peaks, smooth
-from pipnick_watch.photometry.fit import Sources
 from pipnick_watch.photometry.psf import Psf
 from pipnick_watch.photometry.saturation import SaturatedStars
+from pipnick_watch.photometry.sources import Sources, new_sources
 from pipnick_watch.photometry.stamps import disk
 
-__all__ = ["find_first", "find_more", "new_sources"]
+__all__ = ["find_first", "find_more"]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -17,21 +17,6 @@ BoolArray = npt.NDArray[np.bool_]
 KERNEL = 0.6  # FWHM of the filter over that of the PSF: nearly as deep, and it parts pairs
 MARGIN = 0.8  # of the threshold: the fit decides
 SATURATED_GLARE = 1.5  # FWHM beyond a saturated core where peaks are not believed
-
-
-def new_sources(
-    x: FloatArray,
-    y: FloatArray,
-    flux: FloatArray,
-    iteration: int,
-    saturated: BoolArray | None = None,
-) -> Sources:
-    """Make sources of places and fluxes."""
-    return Sources(
-        x=x, y=y, flux=flux, x_first=x.copy(), y_first=y.copy(),
-        iteration=np.full(len(x), iteration, dtype=np.int64),
-        saturated=np.zeros(len(x), dtype=bool) if saturated is None else saturated,
-    )  # fmt: skip
 
 
 def filter_response(psf: Psf) -> tuple[float, float]:
@@ -64,7 +49,7 @@ def find_first(
     level = np.maximum(light[cy, cx], 10.0 * thresh * rms[cy, cx])
     # the light at the rim of the core tells more than its clipped top
     flux = level / peak * (1.0 + (cores.radius / psf.fwhm) ** 2)
-    more = new_sources(cores.x, cores.y, flux, 1, np.ones(len(cores.x), dtype=bool))
+    more = new_sources(cores.x, cores.y, flux, 1, saturated=True)
     return first.join(more)
 
 
@@ -85,13 +70,25 @@ def find_more(
     left = residual.copy()
     left[bad] = 0.0
     filtered = smooth(left, KERNEL * psf.fwhm)
-    taken = smooth(model, KERNEL * psf.fwhm)
-    threshold = np.maximum(MARGIN * thresh * share * rms, doubt * taken)
-    iy, ix = filtered_peaks(filtered, threshold)
+    iy, ix = filtered_peaks(filtered, MARGIN * thresh * share * rms)
     clear = away_from_cores(ix, iy, cores, SATURATED_GLARE * psf.fwhm)
+    iy, ix = iy[clear], ix[clear]
+    clear = filtered[iy, ix] > doubt * _smoothed_at(model, ix, iy, KERNEL * psf.fwhm)
     iy, ix = iy[clear], ix[clear]
     x, y = refine(filtered, ix, iy)
     return new_sources(x, y, filtered[iy, ix].astype(np.float64) / share / peak, iteration)
+
+
+def _smoothed_at(
+    image: FloatArray, ix: npt.NDArray[np.int64], iy: npt.NDArray[np.int64], fwhm: float
+) -> FloatArray:
+    """Convolve with a Gaussian of this FWHM, at some pixels only."""
+    window = disk(1.5 * fwhm)
+    ny, nx = image.shape
+    weight = np.exp(-4.0 * np.log(2.0) * (window.ox**2 + window.oy**2) / fwhm**2)
+    y = (iy[:, None] + window.oy).clip(0, ny - 1)
+    x = (ix[:, None] + window.ox).clip(0, nx - 1)
+    return np.asarray(image[y, x] @ (weight / weight.sum()))
 
 
 def refine(

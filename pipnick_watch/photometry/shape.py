@@ -1,15 +1,13 @@
 """Is a source a star, sharper than one, broader, or two in one?"""
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
-from pipnick_watch.photometry.fit import Fit, Scene
 from pipnick_watch.photometry.psf import Psf
+from pipnick_watch.photometry.sources import Scene, Sources
 from pipnick_watch.photometry.stamps import disk, pieces
 
-__all__ = ["Shapes", "measure_shapes"]
+__all__ = ["measure_shapes"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -17,42 +15,29 @@ STEP_FWHM = 0.35
 SYSTEMATIC = 0.02  # of the light: what the PSF may miss without telling of a shape
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Shapes:
-    """How the sources differ from the PSF, each of shape (n,).
-
-    Attributes
-    ----------
-    major, minor : ndarray
-        Excess of the second moments along and across, in units of what a pair of equal stars
-        0.7 FWHM apart has: 0 for a star, negative for what is sharper.
-    error : ndarray
-        Standard error of ``major``.
-    angle : ndarray
-        Direction of the major axis, radians.
-    """
-
-    major: FloatArray
-    minor: FloatArray
-    error: FloatArray
-    angle: FloatArray
-
-
-def measure_shapes(scene: Scene, psf: Psf, fit: Fit, model: FloatArray) -> Shapes:
-    """Fit each source's second moments beside its place and flux, the others held.
+def measure_shapes(
+    scene: Scene, psf: Psf, sources: Sources, model: FloatArray, some: npt.NDArray[np.int64]
+) -> Sources:
+    """Fit the second moments of some sources beside their places and fluxes, the others held.
 
     Parameters
     ----------
     model : ndarray
         All sources, padded and flat.
+
+    Returns
+    -------
+    Sources
+        With ``major`` and ``minor``, the excess of the second moments along and across, in units
+        of what a pair of equal stars 0.7 FWHM apart has: 0 for a star, negative for what is
+        sharper; and ``shape_err``, the standard error of ``major``.
     """
-    sources = fit.sources
-    n = len(sources)
+    n = len(some)
     window = disk(1.25 * psf.fwhm + 0.5)
     h = STEP_FWHM * psf.fwhm
-    out = np.zeros((4, n))
+    out = np.zeros((3, n))
     for piece in pieces(n, 6 * len(window)):
-        one = sources.keep(piece)
+        one = sources.keep(some[piece])
         ix, iy = one.pixel
         index = scene.canvas.indices(ix, iy, window)
         dx = window.ox[None, :] + (ix - one.x)[:, None]
@@ -83,5 +68,5 @@ def measure_shapes(scene: Scene, psf: Psf, fit: Fit, model: FloatArray) -> Shape
         xx, yy, xy = (np.einsum("nk,nk->n", inverse[:, k], vector) for k in range(3))
         mean, half = 0.5 * (xx + yy), np.hypot(0.5 * (xx - yy), 0.5 * xy)
         error = np.sqrt(0.5 * (inverse[:, 0, 0] + inverse[:, 1, 1]))
-        out[:, piece] = mean + half, mean - half, error, 0.5 * np.arctan2(xy, xx - yy)
-    return Shapes(major=out[0], minor=out[1], error=out[2], angle=out[3])
+        out[:, piece] = mean + half, mean - half, error
+    return sources.put(some, major=out[0], minor=out[1], shape_err=out[2])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["CHUNK", "Canvas", "Window", "disk", "pieces", "ring"]
+__all__ = ["CHUNK", "Canvas", "Window", "by_distance", "disk", "pieces", "ring"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -45,6 +45,12 @@ def ring(inner: float, outer: float) -> Window:
 def disk(radius: float) -> Window:
     """Make a round window; pixels in the order of the frame's rows."""
     return ring(-1.0, radius)
+
+
+def by_distance(window: Window) -> Window:
+    """Sort a window's pixels by their distance from its centre."""
+    order = np.lexsort((window.ox, window.oy, window.ox**2 + window.oy**2))
+    return Window(ox=window.ox[order], oy=window.oy[order])
 
 
 def pieces(n: int, m: int) -> Iterator[slice]:

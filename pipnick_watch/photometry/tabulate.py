@@ -11,12 +11,11 @@ from pipnick_watch.photometry.catalogue import make_catalogue
 from pipnick_watch.photometry.consolidate import consolidate
 from pipnick_watch.photometry.correction import measure_correction
 from pipnick_watch.photometry.covariance import errors_of
-from pipnick_watch.photometry.fit import Fit, Scene
+from pipnick_watch.photometry.fit import normal_matrix
 from pipnick_watch.photometry.flags import Flag
 from pipnick_watch.photometry.groups import friends_of_friends
 from pipnick_watch.photometry.measurement import Measurement
 from pipnick_watch.photometry.psf import Psf
-from pipnick_watch.photometry.shape import Shapes
 from pipnick_watch.photometry.stamps import disk
 from pipnick_watch.photometry.weed import light_of_others
 from pipnick_watch.settings import Settings
@@ -27,25 +26,26 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 
-def tabulate(
-    frame: Frame, settings: Settings, scene: Scene, sky: Sky, psf: Psf, fit: Fit,
-    model: FloatArray, bad: BoolArray, shapes: Shapes,
-) -> Measurement:  # fmt: skip
+def tabulate(state) -> Measurement:
     """Make the tables."""
-    canvas, sources = scene.canvas, fit.sources
+    frame, settings, scene, sky = state.frame, state.settings, state.scene, state.sky
+    psf, model, sources = state.psf, state.model, state.sources
+    canvas = scene.canvas
+    window = disk(state.radius)
+    matrix = normal_matrix(scene, psf, sources, model, state.radius)
     n = len(sources)
     ny, nx = canvas.shape
     ix, iy = sources.pixel
     ix, iy = ix.clip(0, nx - 1), iy.clip(0, ny - 1)
     x_err, y_err, flux_err = errors_of(
-        fit.matrix, sources.x, sources.y, sources.flux, 2.0 * fit.window.reach
+        matrix, sources.x, sources.y, sources.flux, 2.0 * state.radius
     )
     ref_radius = max(4.0 * psf.fwhm, 7.0 / frame.camera.plate_scale)
-    suspect = (shapes.major > 0.3) | (
+    suspect = (sources.major > 0.3) | (
         light_of_others(psf, sources) > 0.1 * sources.flux * psf.peak(sources.x, sources.y)
     )
     correction = measure_correction(scene, psf, sources, model, flux_err, ref_radius, suspect)
-    index = canvas.indices(fit.ix, fit.iy, fit.window)
+    index = canvas.indices(ix, iy, window)
     good = scene.good[index]
     residual = scene.data - model
     npixfit = good.sum(axis=1).astype(np.int64)
@@ -59,18 +59,18 @@ def tabulate(
     def raise_flag(which: npt.NDArray[np.bool_] | bool, flag: Flag) -> None:
         flags[np.broadcast_to(which, n)] |= int(flag)
 
-    raise_flag(npixfit < len(fit.window), Flag.N_PIXELS_FIT_PARTIAL)
-    raise_flag(~fit.converged, Flag.NO_CONVERGENCE)
-    raise_flag(fit.near_bound, Flag.NEAR_BOUND)
+    raise_flag(npixfit < len(window), Flag.N_PIXELS_FIT_PARTIAL)
+    raise_flag(~sources.converged, Flag.NO_CONVERGENCE)
+    raise_flag(sources.near_bound, Flag.NEAR_BOUND)
     raise_flag(sources.saturated, Flag.SATURATED)
     raise_flag(psf.integrated, Flag.UNDERSAMPLED)
     raise_flag(psf.n_stars == 0, Flag.PSF_FALLBACK)
     raise_flag(not correction.measured, Flag.NO_APCOR)
     raise_flag(lost.any(axis=0), Flag.APERTURE_MASKED)
-    raise_flag((shapes.major > 0.5) & ~sources.saturated, Flag.EXTENDED)
+    raise_flag((sources.major > 0.5) & ~sources.saturated, Flag.EXTENDED)
     core = canvas.indices(ix, iy, disk(max(psf.fwhm, 1.5)))
     raise_flag((scene.good[core] < 1).any(axis=1), Flag.MASKED)
-    edge = frame.camera.border + fit.window.reach
+    edge = frame.camera.border + window.reach
     raise_flag((ix < edge) | (iy < edge) | (ix >= nx - edge) | (iy >= ny - edge), Flag.NEAR_EDGE)
     group_id, group_size = friends_of_friends(sources.x, sources.y, 2.0 * psf.fwhm)
     raise_flag(

@@ -3,10 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 
-from pipnick_watch.photometry.fit import Fit, Scene, Sources
 from pipnick_watch.photometry.groups import neighbour_pairs
 from pipnick_watch.photometry.psf import Psf
-from pipnick_watch.photometry.shape import Shapes
+from pipnick_watch.photometry.sources import Scene, Sources
 
 __all__ = ["believable", "light_of_others"]
 
@@ -18,8 +17,7 @@ TOO_SHARP = -0.45
 
 
 def believable(
-    scene: Scene, psf: Psf, fit: Fit, rms: FloatArray, thresh: float, doubt: float,
-    shapes: Shapes | None = None,
+    scene: Scene, psf: Psf, sources: Sources, rms: FloatArray, thresh: float, doubt: float
 ) -> BoolArray:  # fmt: skip
     """Say which sources to keep.
 
@@ -31,10 +29,7 @@ def believable(
         Least peak in units of ``rms``.
     doubt : float
         Least peak of a source found in the residuals, as a share of the others' light there.
-    shapes : Shapes, optional
-        What is sharper than the PSF is a cosmic ray.
     """
-    sources = fit.sources
     ny, nx = scene.canvas.shape
     ix, iy = sources.pixel
     inside = (ix >= 0) & (iy >= 0) & (ix < nx) & (iy < ny)
@@ -45,9 +40,9 @@ def believable(
     if later.any():
         others = light_of_others(psf, sources)
         keep &= ~later | (peak > doubt * others)
-    if shapes is not None:
-        sharp = (shapes.minor < TOO_SHARP) & (shapes.minor < -4.0 * shapes.error)
-        keep &= ~sharp | sources.saturated
+    # a cosmic ray is sharper than the PSF
+    sharp = (sources.minor < TOO_SHARP) & (sources.minor < -4.0 * sources.shape_err)
+    keep &= ~sharp | sources.saturated
     pairs = neighbour_pairs(sources.x, sources.y, CLOSEST * psf.fwhm)
     fainter = np.where(
         sources.flux[pairs[:, 0]] < sources.flux[pairs[:, 1]], pairs[:, 0], pairs[:, 1]
