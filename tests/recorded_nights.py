@@ -1,6 +1,7 @@
 """Nights made of results that nobody measured: what the tests of the records are about."""
 
 import csv
+import os
 from pathlib import Path
 
 from pipnick_watch.columns import CATALOGUE
@@ -125,3 +126,24 @@ def check(maindir, *, midway=False):
                 wanted += rows(records.catalogue(frame, kind))
         assert midway or (rows(path) or []) == sorted(wanted), (kind, name)
     assert not temporaries(maindir)
+
+
+def lengthen(records, frame, count):
+    """Make a long night of one frame: ``count`` frames more with its catalogue."""
+    layout = records.layout
+    for kind in KINDS:
+        template = records.catalogue(frame, kind)
+        stem, ending = template.name.split("_photsrcs")
+        for number in range(count):
+            os.link(template, template.with_name(f"{stem}-{number}_photsrcs{ending}"))
+        with layout.object_csv("X", kind).open("ab") as file:
+            file.write(b"".join(rows(template)) * count)
+    row = layout.frames_csv.read_text().splitlines()[-1]
+    sizes = f",{records.entry(frame).csv_bytes},{records.entry(frame).consol_bytes},"
+    assert sizes in row
+    after = [layout.object_csv("X", kind).stat().st_size for kind in KINDS]
+    stem = frame.removesuffix("_red.fits")
+    with layout.frames_csv.open("a") as file:
+        for number in range(count):
+            new = row.replace(stem, f"{stem}-{number}").replace(sizes, f",{after[0]},{after[1]},")
+            file.write(new + "\n")

@@ -6,7 +6,7 @@ import time
 import pandas as pd
 import pytest
 from astropy.table import Table
-from recorded_nights import check, lines_of, put, result_of, rows, snapshot
+from recorded_nights import check, lengthen, lines_of, put, result_of, rows, snapshot
 
 from pipnick_watch.errors import RecordsError
 from pipnick_watch.records import FrameResult, Records
@@ -306,15 +306,14 @@ def test_vanished_disk_is_waited_for(night, tmp_path):
 def test_work_of_one_frame_does_not_grow_with_the_night(night, tmp_path):
     """The ten-thousandth frame reads and writes as many bytes as the tenth."""
     for number in range(10):
-        publish(night, f"X_V/d{number}_red.fits", f"{number}")
-    few = _bytes_moved(lambda: publish(night, "X_V/dfew_red.fits", "few"))
-    _lengthen(night, 10_000)
+        publish(night, f"X_V/d{number}_red.fits", f"{number}", group=True)
+    few = _bytes_moved(lambda: publish(night, "X_V/f_red.fits", "few", group=True))
+    lengthen(night, "X_V/f_red.fits", 10_000)
     night.entry("none")
-    many = _bytes_moved(lambda: publish(night, "X_V/dmany_red.fits", "man"))
+    many = _bytes_moved(lambda: publish(night, "X_V/m_red.fits", "man", group=True))
     assert many[0] - few[0] < 1000
     assert many[1] - few[1] < 100
-    check_last = night.entry("X_V/dmany_red.fits")
-    assert check_last.csv_bytes == night.layout.object_csv("X").stat().st_size
+    assert night.entry("X_V/m_red.fits").csv_bytes == night.layout.object_csv("X").stat().st_size
 
 
 def _bytes_moved(work):
@@ -327,14 +326,3 @@ def _bytes_moved(work):
     work()
     after = moved()
     return after[0] - before[0], after[1] - before[1]
-
-
-def _lengthen(night, count):
-    """Add the rows of a long night, without its catalogues."""
-    path = night.layout.frames_csv
-    row = path.read_text().splitlines()[-1]
-    with path.open("a") as file:
-        file.writelines(
-            row.replace("dfew", f"e{number}").replace(",few,", f",h{number},") + "\n"
-            for number in range(count)
-        )

@@ -1,6 +1,7 @@
 """How changes of frames become durable: catalogues, then objects' CSVs, then rows of frames.csv."""
 
 import contextlib
+import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,28 +10,26 @@ from pathlib import Path
 from typing import Any
 
 from pipnick_watch.errors import RecordsError
+from pipnick_watch.records.agreement import Place, may_grow
 from pipnick_watch.records.entry import Entry
 from pipnick_watch.records.layout import Kind
 from pipnick_watch.records.nightlog import NightLog
 from pipnick_watch.records.objectcsv import (
     CatalogueGoneError,
     add_lines,
-    file_size,
-    has_our_header,
     read_lines,
     write_lines,
 )
 
-__all__ = ["GONE", "KINDS", "Change", "commit", "mismatched"]
+__all__ = ["GONE", "KINDS", "Change", "commit"]
+
+logger = logging.getLogger(__name__)
 
 KINDS: tuple[Kind, Kind] = ("unconsolidated", "consolidated")
 GONE = "its catalogue is gone; it is measured again"
 """Reason of a frame whose catalogue has vanished."""
 
 _INPUTS = ("status", "object", "filter", "sha256", "settings", "version", "wcs")
-
-Place = tuple[Kind, str]
-"""An object's CSV: its kind and its object."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -103,6 +102,8 @@ def commit(
     layout = log.layout
     if not layout.reduced.is_dir():
         raise RecordsError(f"{layout.reduced}: is missing; is its disk mounted?")
+    for line in log.mend():
+        logger.warning("%s", line)
     known = {change.frame: change for change in changes}
     while True:
         try:
@@ -128,15 +129,6 @@ def _stamped(
         since = None if change is None or change.row["object"] != row["object"] else change.since
         latency = {} if since is None else {"latency_s": clock - since}
         yield {**row, **latency, "recorded_at": now}
-
-
-def mismatched(log: NightLog) -> set[Place]:
-    """Find the objects' CSVs whose size is not the one last recorded."""
-    return {
-        (kind, name)
-        for (kind, name), size in log.recorded().items()
-        if file_size(log.layout.object_csv(name, kind)) != size
-    }
 
 
 def remove_stale(log: NightLog) -> None:
@@ -177,7 +169,7 @@ def _write(log: NightLog, changes: dict[str, Change], remake: set[Place]) -> dic
                 remake.update((kind, name) for name in (old, new) if name is not None)
     sizes = {}
     for place, coming in gains.items():
-        if place not in remake and _may_grow(log, place):
+        if place not in remake and may_grow(log, place):
             lines = b"".join([_lines(log, change, place[0]) for change in coming])
             sizes[place] = add_lines(layout.object_csv(place[1], place[0]), lines)
         else:
@@ -185,6 +177,7 @@ def _write(log: NightLog, changes: dict[str, Change], remake: set[Place]) -> dic
     for kind, name in remake:
         lines_of_all = _lines_of_all(log, changes, kind, name)
         sizes[kind, name] = write_lines(layout.object_csv(name, kind), lines_of_all, layout.maindir)
+        log.trusted.add((kind, name))
     return sizes
 
 
@@ -201,14 +194,6 @@ def _is_written(log: NightLog, change: Change, path: Path, body: bytes) -> bool:
         return read_lines(path) == body
     except CatalogueGoneError:
         return False
-
-
-def _may_grow(log: NightLog, place: Place) -> bool:
-    """Tell whether an object's CSV is what the night log says, so that lines may be appended."""
-    kind, name = place
-    path = log.layout.object_csv(name, kind)
-    size = file_size(path)
-    return size > 0 and size == log.recorded_bytes(name, kind) and has_our_header(path)
 
 
 def _lines_of_all(

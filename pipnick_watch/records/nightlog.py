@@ -29,6 +29,8 @@ class NightLog:
         Last row of each frame.
     measured : dict
         Last row of each frame with the status ``done``: what its catalogue on disk is.
+    trusted : set
+        The objects' CSVs that were compared with the catalogues since frames.csv was read anew.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -39,6 +41,7 @@ class NightLog:
     def _forget(self) -> None:
         self.entries: dict[str, Entry] = {}
         self.measured: dict[str, Entry] = {}
+        self.trusted: set[tuple[Kind, str]] = set()
         self._bytes: dict[tuple[Kind, str], int] = {}
         self._members: dict[str, dict[str, None]] = {}
         self._by_hash: dict[str, dict[str, None]] = {}

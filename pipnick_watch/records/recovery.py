@@ -3,7 +3,8 @@
 import os
 from pathlib import Path
 
-from pipnick_watch.records.commit import GONE, KINDS, Change, commit, mismatched, remove_stale
+from pipnick_watch.records.agreement import mismatched
+from pipnick_watch.records.commit import GONE, KINDS, Change, commit, remove_stale
 from pipnick_watch.records.entry import Entry
 from pipnick_watch.records.layout import ENDINGS
 from pipnick_watch.records.nightlog import NightLog
