@@ -11,9 +11,6 @@ from pipnick_watch.records.tabletext import TableError, TableRow, TableShape, Ta
 
 __all__ = ["FileTable", "TableView"]
 
-SETTLE_S = 1.0
-"""A table that somebody else wrote is acted on when it has been unchanged for so long."""
-
 ATTEMPTS = 20
 """How often an edit is tried while somebody else keeps writing the table."""
 
@@ -79,7 +76,6 @@ class FileTable:
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
         self.path = layout.table
-        self._watched: tuple[Signature | None, float] | None = None
         self._seen: Signature | None = None
         self._view = TableView(layout, ())
         self._shape: TableShape | None = None
@@ -87,23 +83,6 @@ class FileTable:
     def signature(self) -> Signature | None:
         """Give what changes whenever the file does; None when there is none."""
         return _signature(self.path)
-
-    def settled(self, now: float) -> bool:
-        """Tell whether nobody else seems to be writing the table: it may be acted on.
-
-        It is as we read or wrote it last, or has been unchanged for ``SETTLE_S``.
-
-        Parameters
-        ----------
-        now : float
-            On the monotonic clock.
-        """
-        signature = self.signature()
-        if signature is not None and signature == self._seen:
-            return True
-        if self._watched is None or self._watched[0] != signature:
-            self._watched = signature, now
-        return now - self._watched[1] >= SETTLE_S
 
     def read(self) -> TableView:
         """Read the table; a table that is not there has no rows.
