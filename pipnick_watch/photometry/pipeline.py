@@ -14,13 +14,13 @@ from pipnick_watch.photometry.measurement import Measurement
 from pipnick_watch.photometry.psf import Psf, fallback_psf
 from pipnick_watch.photometry.psf_fit import fit_psf
 from pipnick_watch.photometry.psf_stars import choose_psf_stars, cut_psf_stars
-from pipnick_watch.photometry.saturation import SaturatedStars, find_saturated
+from pipnick_watch.photometry.saturation import SaturatedCores, find_saturated, fit_saturated
 from pipnick_watch.photometry.search import find_first, find_more
 from pipnick_watch.photometry.shape import measure_shapes
 from pipnick_watch.photometry.sources import Scene, Sources
 from pipnick_watch.photometry.stamps import Canvas
 from pipnick_watch.photometry.tabulate import tabulate
-from pipnick_watch.photometry.weed import believable
+from pipnick_watch.photometry.weed import believable, one_of_each_galaxy
 from pipnick_watch.settings import Settings
 
 __all__ = ["measure"]
@@ -30,6 +30,7 @@ BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
 SEARCHES = 3
+GLARE = 3.0  # how much less a saturated star's model is trusted
 WEEDINGS = 4
 
 
@@ -40,14 +41,15 @@ class State:
     frame: Frame
     settings: Settings
     bad: BoolArray
-    cores: SaturatedStars
     sky: Sky
     psf: Psf
     scene: Scene
     sources: Sources
     radius: float
     wings: FloatArray
+    glare: FloatArray
     model: FloatArray
+    saturated_errors: FloatArray
 
 
 def measure(frame: Frame, settings: Settings) -> Measurement:
@@ -66,9 +68,9 @@ def measure(frame: Frame, settings: Settings) -> Measurement:
     canvas = Canvas(shape=data.shape, margin=int(np.ceil(12.0 * fwhm)) + 45)
     nothing = np.zeros(canvas.size)
     state = State(
-        frame=frame, settings=settings, bad=bad, cores=cores, sky=sky, psf=psf,
+        frame=frame, settings=settings, bad=bad, sky=sky, psf=psf,
         scene=make_scene(canvas, data, sky, bad), sources=sources, radius=fit_radius(psf),
-        wings=nothing, model=nothing,
+        wings=nothing, glare=nothing, model=nothing, saturated_errors=np.zeros((0, 3)),
     )  # fmt: skip
     state = refine_psf(state, corrected=False, first=True)
     state = refit(replace(state, radius=fit_radius(state.psf)), rounds=4)
@@ -77,16 +79,9 @@ def measure(frame: Frame, settings: Settings) -> Measurement:
     for iteration in range(2, 2 + SEARCHES):
         crop = canvas.crop
         more = find_more(
-            crop(state.scene.data - state.model),
-            crop(state.model),
-            bad,
-            state.sky.rms,
-            state.psf,
-            thresh,
-            iteration,
-            cores,
-            doubt(state.psf),
-        )
+            crop(state.scene.data - state.model), crop(state.model + GLARE * state.glare), bad,
+            state.sky.rms, state.psf, thresh, iteration, state.sources, doubt(state.psf),
+        )  # fmt: skip
         before = len(state.sources)
         if len(more):
             new = np.arange(before, before + len(more))
@@ -100,6 +95,7 @@ def measure(frame: Frame, settings: Settings) -> Measurement:
         if len(state.sources) == before:
             break
     state = weed(state, thresh)
+    state = drop(state, one_of_each_galaxy(state.psf, state.sources))
     everyone = np.arange(len(state.sources))
     sources = measure_shapes(state.scene, state.psf, state.sources, state.model, everyone)
     return tabulate(replace(state, sources=sources))
@@ -131,12 +127,33 @@ def refine_psf(state: State, *, corrected: bool, first: bool = False) -> State:
 def refit(state: State, rounds: int) -> State:
     """Fit all sources, and draw them."""
     scene, psf, radius = state.scene, state.psf, state.radius
-    sources = fit_sources(scene, psf, state.sources, state.wings, radius, rounds)
-    wings = np.zeros(scene.canvas.size)
-    draw_wings(wings, scene.canvas, psf, sources, radius, scene.rms)
-    model = wings.copy()
-    draw_cores(model, scene.canvas, psf, sources, radius)
-    return replace(state, sources=sources, wings=wings, model=model)
+    canvas, sources = scene.canvas, state.sources
+    full = np.flatnonzero(sources.saturated)
+    glare, errors = state.glare, state.saturated_errors
+    if len(full):
+        some, errors = fit_saturated(scene, psf, sources.keep(full), state.model - glare)
+        sources = sources.put(full, x=some.x, y=some.y, flux=some.flux, converged=some.converged)
+        glare = np.zeros(canvas.size)
+        draw_cores(glare, canvas, psf, some, radius)
+        draw_wings(glare, canvas, psf, some, radius, scene.rms)
+    plain = np.flatnonzero(~sources.saturated)
+    fitted = fit_sources(scene, psf, sources.keep(plain), state.wings + glare, radius, rounds)
+    wings = np.zeros(canvas.size)
+    draw_wings(wings, canvas, psf, fitted, radius, scene.rms)
+    model = wings + glare
+    draw_cores(model, canvas, psf, fitted, radius)
+    return replace(
+        state, sources=taken_over(sources, plain, fitted), wings=wings, glare=glare, model=model,
+        saturated_errors=errors,
+    )  # fmt: skip
+
+
+def taken_over(sources: Sources, rows: IntArray, fitted: Sources) -> Sources:
+    """Put what was fitted in its place."""
+    return sources.put(
+        rows, x=fitted.x, y=fitted.y, flux=fitted.flux, converged=fitted.converged,
+        near_bound=fitted.near_bound,
+    )  # fmt: skip
 
 
 def refit_around(state: State, changed: IntArray, dropped: Sources | None = None) -> State:
@@ -157,6 +174,7 @@ def refit_around(state: State, changed: IntArray, dropped: Sources | None = None
         gone = np.arange(len(state.sources), len(both))
         near = neighbourhood(both, gone, 2.0 * radius)
         some = np.union1d(some, near[near < len(state.sources)])
+    some = some[~state.sources.saturated[some]]
     old = state.sources.keep(np.setdiff1d(some, changed))
     if dropped is not None:
         old = old.join(dropped)
@@ -168,10 +186,7 @@ def refit_around(state: State, changed: IntArray, dropped: Sources | None = None
     for flat in (wings, model):
         draw_wings(flat, canvas, psf, old, radius, scene.rms, -1.0)
         draw_wings(flat, canvas, psf, fitted, radius, scene.rms)
-    sources = state.sources.put(
-        some, x=fitted.x, y=fitted.y, flux=fitted.flux, converged=fitted.converged,
-        near_bound=fitted.near_bound,
-    )  # fmt: skip
+    sources = taken_over(state.sources, some, fitted)
     return replace(state, sources=sources, wings=wings, model=model)
 
 
@@ -193,10 +208,17 @@ def weed(state: State, thresh: float) -> State:
         keep = believable(state.scene, state.psf, sources, state.sky.rms, thresh, 0.3)
         if keep.all():
             break
-        dropped = state.sources.keep(~keep)
-        state = replace(state, sources=state.sources.keep(keep))
-        state = refit_around(state, np.zeros(0, dtype=np.int64), dropped)
+        state = drop(state, keep)
     return state
+
+
+def drop(state: State, keep: BoolArray) -> State:
+    """Keep some sources only, and fit those near the dropped ones again."""
+    if keep.all():
+        return state
+    dropped = state.sources.keep(~keep)
+    state = replace(state, sources=state.sources.keep(keep))
+    return refit_around(state, np.zeros(0, dtype=np.int64), dropped)
 
 
 def make_scene(canvas: Canvas, data: FloatArray, sky: Sky, bad: BoolArray) -> Scene:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
-    "DRIFT_TERMS", "INTEGRATE_BELOW", "TERMS", "Psf", "correction_terms", "drift_basis",
+    "DRIFT_TERMS", "INTEGRATE_BELOW", "TERMS", "Psf", "correction_gradient", "correction_terms", "drift_basis",
     "fallback_psf", "integration_nodes", "quadratic_form",
 ]  # fmt: skip
 
@@ -123,10 +123,7 @@ class Psf:
     def evaluate_with_gradient(
         self, dx: FloatArray, dy: FloatArray, x: FloatArray, y: FloatArray
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Return the light and its derivatives with respect to the star's x and y.
-
-        The derivatives leave the correction's own slope out: they only steer the fit.
-        """
+        """Return the light and its derivatives with respect to the star's x and y."""
         light, by_x, by_y = self._integrate(dx, dy, x, y, gradient=True)
         return light, by_x, by_y
 
@@ -166,9 +163,11 @@ class Psf:
         value = inverse**beta
         value *= (beta - 1.0) / np.pi * root
         factor: FloatArray | None = None
-        if self.correction.any():
+        corrected = bool(self.correction.any())
+        if corrected:
             scale = np.sqrt(inverse * root)
-            factor = _polynomial(self.correction, ux * scale, uy * scale)
+            u, v = ux * scale, uy * scale
+            factor = _polynomial(self.correction, u, v)
             factor += 1.0
         if curved:
             # mean over a pixel = value + Laplacian / 24
@@ -178,13 +177,19 @@ class Psf:
             bend *= inverse
             bend += 1.0
             factor = bend if factor is None else factor * bend
-        if factor is not None:
-            value *= factor
+        bare = value if factor is None else value * factor
         if not gradient:
-            return [value]
-        slope = value * inverse
+            return [bare]
+        slope = bare * inverse
         slope *= 2.0 * beta
-        return [value, slope * ax, slope * ay]
+        by_x, by_y = slope * ax, slope * ay
+        if corrected:
+            gu, gv = correction_gradient(self.correction, u, v)
+            radial = (ux * gu + uy * gv) * inverse
+            value *= scale
+            by_x -= value * (gu - radial * ax)
+            by_y -= value * (gv - radial * ay)
+        return [bare, by_x, by_y]
 
 
 def fallback_psf(fwhm: float, shape: tuple[int, int]) -> Psf:
@@ -226,6 +231,21 @@ def _polynomial(c: FloatArray, u: FloatArray, v: FloatArray) -> FloatArray:
     inner *= v
     out += inner
     return out
+
+
+def correction_gradient(
+    c: FloatArray, u: FloatArray, v: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Differentiate the correction by u and by v."""
+    by_u = u * (2.0 * c[0] + v * (2.0 * c[3] + 2.0 * c[8] * v) + u * (
+        3.0 * c[2] + 3.0 * c[7] * v + 4.0 * c[6] * u
+    ))  # fmt: skip
+    by_u += v * (c[1] + v * (c[4] + c[9] * v))
+    by_v = v * (-2.0 * c[0] + u * (2.0 * c[4] + 2.0 * c[8] * u) + v * (
+        3.0 * c[5] + 3.0 * c[9] * u + 4.0 * c[10] * v
+    ))  # fmt: skip
+    by_v += u * (c[1] + u * (c[3] + c[7] * u))
+    return by_u, by_v
 
 
 def correction_terms(u: FloatArray, v: FloatArray) -> FloatArray:

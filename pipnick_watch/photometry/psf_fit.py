@@ -10,6 +10,7 @@ from pipnick_watch.photometry.psf import (
     TERMS,
     USUAL_BETA,
     Psf,
+    correction_gradient,
     correction_terms,
     drift_basis,
     integration_nodes,
@@ -240,7 +241,8 @@ def _mismatch(
         (share * light**2).sum(axis=1) * flux**2, 1e-30
     )
     some = relative[used] if used.any() else relative
-    return float(np.sqrt(max(float(np.median(some)), 0.0)).clip(1e-4, 0.3))
+    # the better half: blends and companions are not the PSF's fault
+    return float(np.sqrt(max(float(np.percentile(some, 40.0)), 0.0)).clip(1e-4, 0.3))
 
 
 def _columns(
@@ -269,11 +271,15 @@ def _columns(
             bend = 4.0 * beta * (beta + 1.0) * (ax * ax + ay * ay) * inverse
             bare *= 1.0 + (bend - 2.0 * beta * (a + c)) * inverse / 24.0
         scale = np.sqrt(inverse * root)
+        value = bare
         if layout.corrected or psf.correction.any():
-            terms = correction_terms(ux * scale, uy * scale)
+            u, v = ux * scale, uy * scale
+            terms = correction_terms(u, v)
             value = bare * (1.0 + np.tensordot(psf.correction, terms, axes=1))
-        else:
-            value = bare
+            gu, gv = correction_gradient(psf.correction, u, v)
+            radial = (ux * gu + uy * gv) * inverse
+            out[:, 1] -= bare * scale * (gu - radial * ax)
+            out[:, 2] -= bare * scale * (gv - radial * ay)
         slope = 2.0 * beta * value * inverse
         out[:, 0] += value
         out[:, 1] += slope * ax

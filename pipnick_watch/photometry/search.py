@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from pipnick_watch.photometry.detection import fill_masked, filtered_peaks, smooth
 from pipnick_watch.photometry.psf import Psf
-from pipnick_watch.photometry.saturation import SaturatedStars
+from pipnick_watch.photometry.saturation import SaturatedCores
 from pipnick_watch.photometry.sources import Sources, new_sources
 from pipnick_watch.photometry.stamps import disk
 
@@ -16,7 +16,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 KERNEL = 0.6  # FWHM of the filter over that of the PSF: nearly as deep, and it parts pairs
 MARGIN = 0.8  # of the threshold: the fit decides
-SATURATED_GLARE = 1.5  # FWHM beyond a saturated core where peaks are not believed
+GLARE = 1.5  # FWHM beyond a saturated core where peaks are not believed
 
 
 def filter_response(psf: Psf) -> tuple[float, float]:
@@ -32,13 +32,13 @@ def filter_response(psf: Psf) -> tuple[float, float]:
 
 def find_first(
     light: FloatArray, bad: BoolArray, rms: FloatArray, psf: Psf, thresh: float,
-    cores: SaturatedStars,
+    cores: SaturatedCores,
 ) -> Sources:  # fmt: skip
     """Find the sources of a frame without sky; saturated cores give one each."""
     share, peak = filter_response(psf)
     filtered = smooth(fill_masked(light, bad, psf.fwhm), KERNEL * psf.fwhm)
     iy, ix = filtered_peaks(filtered, MARGIN * thresh * share * rms)
-    clear = away_from_cores(ix, iy, cores, SATURATED_GLARE * psf.fwhm)
+    clear = away_from(ix, iy, cores.x, cores.y, cores.radius + GLARE * psf.fwhm)
     iy, ix = iy[clear], ix[clear]
     x, y = refine(filtered, ix, iy)
     flux = filtered[iy, ix].astype(np.float64) / share / peak
@@ -49,13 +49,13 @@ def find_first(
     level = np.maximum(light[cy, cx], 10.0 * thresh * rms[cy, cx])
     # the light at the rim of the core tells more than its clipped top
     flux = level / peak * (1.0 + (cores.radius / psf.fwhm) ** 2)
-    more = new_sources(cores.x, cores.y, flux, 1, saturated=True)
+    more = new_sources(cores.x, cores.y, flux, 1, cores.radius)
     return first.join(more)
 
 
 def find_more(
     residual: FloatArray, model: FloatArray, bad: BoolArray, rms: FloatArray, psf: Psf,
-    thresh: float, iteration: int, cores: SaturatedStars, doubt: float,
+    thresh: float, iteration: int, known: Sources, doubt: float,
 ) -> Sources:  # fmt: skip
     """Find sources in what the known ones leave.
 
@@ -71,7 +71,8 @@ def find_more(
     left[bad] = 0.0
     filtered = smooth(left, KERNEL * psf.fwhm)
     iy, ix = filtered_peaks(filtered, MARGIN * thresh * share * rms)
-    clear = away_from_cores(ix, iy, cores, SATURATED_GLARE * psf.fwhm)
+    full = known.saturated
+    clear = away_from(ix, iy, known.x[full], known.y[full], known.core[full] + GLARE * psf.fwhm)
     iy, ix = iy[clear], ix[clear]
     clear = filtered[iy, ix] > doubt * _smoothed_at(model, ix, iy, KERNEL * psf.fwhm)
     iy, ix = iy[clear], ix[clear]
@@ -105,11 +106,12 @@ def refine(
     return out[0], out[1]
 
 
-def away_from_cores(
-    ix: npt.NDArray[np.int64], iy: npt.NDArray[np.int64], cores: SaturatedStars, margin: float
-) -> BoolArray:
-    """Say which places are outside the glare of every saturated core."""
+def away_from(
+    ix: npt.NDArray[np.int64], iy: npt.NDArray[np.int64], x: FloatArray, y: FloatArray,
+    radius: FloatArray,
+) -> BoolArray:  # fmt: skip
+    """Say which pixels are outside all circles."""
     clear = np.ones(len(ix), dtype=bool)
-    for x, y, radius in zip(cores.x, cores.y, cores.radius, strict=True):
-        clear &= np.hypot(ix - x, iy - y) > radius + margin
+    for cx, cy, r in zip(x, y, radius, strict=True):
+        clear &= np.hypot(ix - cx, iy - cy) > r
     return clear

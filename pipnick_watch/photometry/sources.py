@@ -26,7 +26,9 @@ class Sources:
         Where each was detected: it may not walk farther than its bound from there.
     iteration : ndarray of int
         Detection pass, from 1.
-    saturated, converged, near_bound : ndarray of bool
+    core : ndarray
+        Radius of the saturated core, 0 for a star that is not saturated.
+    converged, near_bound : ndarray of bool
     major, minor, shape_err : ndarray
         How much broader than the PSF, see :mod:`shape`; nan where not measured yet.
     """
@@ -37,7 +39,7 @@ class Sources:
     x_first: FloatArray
     y_first: FloatArray
     iteration: IntArray
-    saturated: BoolArray
+    core: FloatArray
     converged: BoolArray
     near_bound: BoolArray
     major: FloatArray
@@ -70,20 +72,25 @@ class Sources:
         return replace(self, **changed)
 
     @property
+    def saturated(self) -> BoolArray:
+        """Which are saturated."""
+        return np.asarray(self.core > 0.0)
+
+    @property
     def pixel(self) -> tuple[IntArray, IntArray]:
         """Nearest pixel of each, ix and iy."""
         return np.rint(self.x).astype(np.int64), np.rint(self.y).astype(np.int64)
 
 
 def new_sources(
-    x: FloatArray, y: FloatArray, flux: FloatArray, iteration: int, *, saturated: bool = False
+    x: FloatArray, y: FloatArray, flux: FloatArray, iteration: int, core: FloatArray | None = None
 ) -> Sources:
     """Make sources of places and fluxes."""
     n = len(x)
     return Sources(
         x=x, y=y, flux=flux, x_first=x, y_first=y,
         iteration=np.full(n, iteration, dtype=np.int64),
-        saturated=np.full(n, saturated), converged=np.zeros(n, dtype=bool),
+        core=np.zeros(n) if core is None else core, converged=np.zeros(n, dtype=bool),
         near_bound=np.zeros(n, dtype=bool), major=np.full(n, np.nan), minor=np.full(n, np.nan),
         shape_err=np.full(n, np.nan),
     )  # fmt: skip

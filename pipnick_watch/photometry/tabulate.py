@@ -32,14 +32,20 @@ def tabulate(state) -> Measurement:
     psf, model, sources = state.psf, state.model, state.sources
     canvas = scene.canvas
     window = disk(state.radius)
-    matrix = normal_matrix(scene, psf, sources, model, state.radius)
+    plain = np.flatnonzero(~sources.saturated)
+    matrix = normal_matrix(scene, psf, sources.keep(plain), model, state.radius)
     n = len(sources)
     ny, nx = canvas.shape
     ix, iy = sources.pixel
     ix, iy = ix.clip(0, nx - 1), iy.clip(0, ny - 1)
-    x_err, y_err, flux_err = errors_of(
-        matrix, sources.x, sources.y, sources.flux, 2.0 * state.radius
+    errors = np.zeros((n, 3))
+    errors[plain] = np.column_stack(
+        errors_of(
+            matrix, sources.x[plain], sources.y[plain], sources.flux[plain], 2.0 * state.radius
+        )
     )
+    errors[sources.saturated] = state.saturated_errors
+    x_err, y_err, flux_err = errors.T
     ref_radius = max(4.0 * psf.fwhm, 7.0 / frame.camera.plate_scale)
     suspect = (sources.major > 0.3) | (
         light_of_others(psf, sources) > 0.1 * sources.flux * psf.peak(sources.x, sources.y)

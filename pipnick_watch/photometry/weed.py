@@ -3,17 +3,21 @@
 import numpy as np
 import numpy.typing as npt
 
-from pipnick_watch.photometry.groups import neighbour_pairs
+from pipnick_watch.photometry.groups import friends_of_friends, neighbour_pairs
 from pipnick_watch.photometry.psf import Psf
 from pipnick_watch.photometry.sources import Scene, Sources
+from pipnick_watch.photometry.stamps import disk
 
-__all__ = ["believable", "light_of_others"]
+__all__ = ["believable", "light_of_others", "one_of_each_galaxy"]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 CLOSEST = 0.55  # FWHM: two sources nearer than this are one
 TOO_SHARP = -0.45
+BROAD = 1.0  # excess of a source's minor axis from which it is taken for part of a galaxy
+BROAD_FWHM = 2.5  # how near such parts are to each other
+LEAST_CORE = 0.35  # share of the core's pixels that must be good
 
 
 def believable(
@@ -43,10 +47,12 @@ def believable(
     # a cosmic ray is sharper than the PSF
     sharp = (sources.minor < TOO_SHARP) & (sources.minor < -4.0 * sources.shape_err)
     keep &= ~sharp | sources.saturated
+    # nothing is known of a source whose core is masked
+    core = scene.canvas.indices(ix, iy, disk(max(0.6 * psf.fwhm, 1.0)))
+    keep &= (scene.good[core].mean(axis=1) > LEAST_CORE) | sources.saturated
     pairs = neighbour_pairs(sources.x, sources.y, CLOSEST * psf.fwhm)
-    fainter = np.where(
-        sources.flux[pairs[:, 0]] < sources.flux[pairs[:, 1]], pairs[:, 0], pairs[:, 1]
-    )
+    rank = np.where(sources.saturated, np.inf, sources.flux)
+    fainter = np.where(rank[pairs[:, 0]] < rank[pairs[:, 1]], pairs[:, 0], pairs[:, 1])
     keep[fainter] = False
     return np.asarray(keep)
 
@@ -61,3 +67,15 @@ def light_of_others(psf: Psf, sources: Sources) -> FloatArray:
         sources.x[other], sources.y[other],
     )[:, 0]  # fmt: skip
     return np.bincount(one, weights=light, minlength=len(sources))
+
+
+def one_of_each_galaxy(psf: Psf, sources: Sources) -> BoolArray:
+    """Keep the brightest of the sources that a broad object was taken apart into."""
+    keep = np.ones(len(sources), dtype=bool)
+    broad = np.flatnonzero((sources.minor > BROAD) & ~sources.saturated)
+    group, size = friends_of_friends(sources.x[broad], sources.y[broad], BROAD_FWHM * psf.fwhm)
+    for one in np.unique(group[size > 1]):
+        members = broad[group == one]
+        keep[members] = False
+        keep[members[np.argmax(sources.flux[members])]] = True
+    return keep
