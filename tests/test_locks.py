@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from pipnick_watch.errors import AnotherDaemonError, FrameNotReadyError
+from pipnick_watch.errors import AnotherDaemonError, FrameNotReadyError, RecordsError
 from pipnick_watch.records import Layout, daemon_lock, hold_frame_lock, probe_frame_lock
 from pipnick_watch.records.locks import own_lock
 
@@ -133,6 +133,13 @@ def test_second_daemon_is_refused_and_names_the_first(tmp_path):
     first.kill()
     first.communicate()
     with daemon_lock(Layout(tmp_path)):
+        pass
+
+
+def test_stopped_holder_of_our_own_lock_is_named(tmp_path, monkeypatch, held, lock):
+    """A publish that cannot have its lock says who has it, instead of waiting for ever."""
+    monkeypatch.setattr("pipnick_watch.records.locks.PATIENCE_S", 0.05)
+    with pytest.raises(RecordsError, match=f"PID {held.pid} holds it"), own_lock(lock, tmp_path):
         pass
 
 

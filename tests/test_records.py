@@ -150,6 +150,15 @@ def test_missing_catalogue_means_measuring(night):
     assert night.entry("d1.fits").status == "excluded"
 
 
+def test_failed_frame_is_not_brought_back(night):
+    """What failed on the same content is measured again, not taken from its old catalogue."""
+    publish(night, "d1.fits", "a")
+    facts = {"sha256": "a", "settings": "t"}
+    night.publish(FrameResult(frame="d1.fits", object="X", filter="V", status="failed",
+                              reason="killed its worker", facts=facts))  # fmt: skip
+    assert night.include(["d1.fits"]) == ["d1.fits"]
+
+
 def test_measured_but_commented_frame_stays_out(night, tmp_path):
     """A done frame with a reason has a catalogue and no lines, until it is included."""
     publish(night, "d1.fits", "a", reason="commented out in the file table")

@@ -1,5 +1,6 @@
 """Where everything of a MAINDIR lies, and what a frame and its catalogue are called."""
 
+import functools
 import hashlib
 import os
 from collections.abc import Iterable
@@ -38,10 +39,8 @@ ENDINGS: dict[Kind, str] = {
 
 def _suffix(name: str) -> str:
     """Give the suffix of a frame's file as it is written, or nothing when it is no frame."""
-    for suffix in sorted(SUFFIXES, key=len, reverse=True):
-        if name.lower().endswith(suffix):
-            return name[-len(suffix) :]
-    return ""
+    lower = name.lower()
+    return next((name[-len(suffix) :] for suffix in SUFFIXES if lower.endswith(suffix)), "")
 
 
 def is_frame_name(name: str) -> bool:
@@ -52,14 +51,15 @@ def is_frame_name(name: str) -> bool:
 
 def frame_stem(name: str) -> str:
     """Cut the suffix and a trailing ``_red`` off a file's name: ``d1047_red.fits`` → ``d1047``."""
-    base = PurePosixPath(name).name
+    base = name.rpartition("/")[2]
     base = base[: len(base) - len(_suffix(base))]
     return base.removesuffix("_red") or base
 
 
 def frame_identity(frame: str) -> str:
     """Name what makes a frame one frame: its folder and its stem."""
-    return str(PurePosixPath(frame).parent / frame_stem(frame))
+    folder, slash, name = frame.rpartition("/")
+    return folder + slash + frame_stem(name)
 
 
 def same_frames(frames: Iterable[str]) -> dict[str, str]:
@@ -100,11 +100,13 @@ def plain_stem(frame: str, object: str, filter: str) -> str:  # noqa: A002
     A frame in any other folder than ``reduced/`` or its own ``<OBJECT>_<FILTER>/`` has its folder
     in its stem, ``/`` written as ``__``.
     """
-    folder = PurePosixPath(frame).parent
-    stem = frame_stem(frame)
-    if str(folder) not in (".", f"{object}_{filter}"):
-        stem = "__".join((*folder.parts, stem))
-    printable = "".join(char if char.isprintable() else "_" for char in stem)
+    folder, _, name = frame.rpartition("/")
+    stem = frame_stem(name)
+    if folder not in ("", f"{object}_{filter}"):
+        stem = f"{folder}/{stem}".replace("/", "__")
+    printable = stem
+    if not stem.isprintable():
+        printable = "".join(char if char.isprintable() else "_" for char in stem)
     if len(printable.encode()) > LONGEST_STEM:
         cut = printable.encode()[: LONGEST_STEM - 10].decode(errors="ignore")
         return f"{cut}__{digest(frame_identity(frame))}"
@@ -116,6 +118,7 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:8]
 
 
+@functools.lru_cache(maxsize=1024)
 def _folder(object: str, filter: str) -> str:  # noqa: A002
     # cleaned once more: whatever a row or a result says, no path leaves MAINDIR
     return f"{clean_name(object)}_{clean_name(filter)}"
@@ -182,7 +185,8 @@ class Layout:
         self, object: str, filter: str, stem: str, kind: Kind = "unconsolidated"  # noqa: A002
     ) -> Path:  # fmt: skip
         """Give the path of a frame's catalogue; ``Records.stem`` gives the stem."""
-        return self.photometric / kind / _folder(object, filter) / (stem + ENDINGS[kind])
+        name = f"{kind}/{_folder(object, filter)}/{stem}{ENDINGS[kind]}"
+        return self.photometric / name
 
     def plot(self, object: str, filter: str, name: str) -> Path:  # noqa: A002
         """Give the path of a picture of a frame, ``<stem>_sources.png`` for one."""

@@ -25,6 +25,9 @@ __all__ = [
     "probe_frame_lock",
 ]
 
+PATIENCE_S = 10.0
+"""How long one of our own locks is waited for; the longest publish takes a second or two."""
+
 POLL_S = 0.005
 """How often a lock that another process holds is tried again; a publish takes milliseconds."""
 
@@ -55,7 +58,7 @@ FREE = FrameLock(held=False)
 
 @contextlib.contextmanager
 def own_lock(path: Path, root: Path) -> Iterator[None]:
-    """Hold one of our own locks, waiting for it as long as it takes.
+    """Hold one of our own locks, waiting for it for ``PATIENCE_S``.
 
     Parameters
     ----------
@@ -67,13 +70,19 @@ def own_lock(path: Path, root: Path) -> Iterator[None]:
     Raises
     ------
     RecordsError
-        The file system has no locks, so that two programs could not be kept apart.
+        Another process holds it all the time: stopped, perhaps. Or the file system has no locks,
+        so that two programs could not be kept apart.
     OSError
         The lock file cannot be made.
     """
     make_folder(path.parent, root)
     lock = FileLock(path, poll_interval=POLL_S, fallback_to_soft=False)
-    _acquire(lock, path, timeout=-1)
+    try:
+        _acquire(lock, path, timeout=PATIENCE_S)
+    except Timeout:
+        raise RecordsError(
+            f"{path}: {_process(path)} holds it longer than {PATIENCE_S:g} s; tried again later"
+        ) from None
     try:
         yield
     finally:
@@ -97,10 +106,9 @@ def daemon_lock(layout: Layout) -> Iterator[None]:
     try:
         _acquire(lock, path, timeout=0)
     except Timeout:
-        holder = lock_holder(path)
-        who = f"PID {holder}" if holder else "a process that the system does not name"
         raise AnotherDaemonError(
-            f"{layout.maindir}: another daemon, {who}, watches it; stop that one, or use --once"
+            f"{layout.maindir}: another daemon, {_process(path)}, watches it; stop that one, or "
+            "use --once"
         ) from None
     try:
         yield
@@ -121,6 +129,11 @@ def _acquire(lock: FileLock, path: Path, timeout: float) -> None:
                 f"{path}: this file system has no locks ({error.strerror}); use a local disk"
             ) from error
         raise
+
+
+def _process(path: Path) -> str:
+    holder = lock_holder(path)
+    return f"PID {holder}" if holder else "a process that the system does not name"
 
 
 def lock_holder(path: Path) -> int | None:
@@ -192,9 +205,8 @@ def _take(frame: Path) -> tuple[int | None, FrameLock]:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
             taken = _is_still(path, descriptor)
         except BlockingIOError:
-            holder = lock_holder(path)
-            reason = f"locked by PID {holder}" if holder else "locked by an unknown process"
-            return None, FrameLock(held=True, holder=holder, reason=reason)
+            reason = f"locked by {_process(path)}"
+            return None, FrameLock(held=True, holder=lock_holder(path), reason=reason)
         except OSError as error:
             if error.errno not in NO_LOCKS:
                 reason = f"its lock {path.name} cannot be read ({error.strerror})"

@@ -111,11 +111,14 @@ def first_frame(lines: bytes) -> str:
     return cells.text_value(found[_FRAME])
 
 
-def differ_in_sky_only(old: bytes, new: bytes) -> bool:
-    """Tell whether two bodies of a catalogue are the same but for ``ra`` and ``dec``."""
+def differ_in_sky_only(path: Path, new: bytes) -> bool:
+    """Tell whether a catalogue's lines are these, but for ``ra`` and ``dec``."""
 
-    def rest(body: bytes) -> list[list[str]]:
-        rows = csv.reader(io.StringIO(body.decode(), newline=""))
-        return [[text for place, text in enumerate(row) if place not in _SKY] for row in rows]
+    def rest(lines: bytes) -> list[list[str]]:
+        found = csv.reader(io.StringIO(lines.decode(), newline=""))
+        return [[text for place, text in enumerate(row) if place not in _SKY] for row in found]
 
-    return rest(old) == rest(new)
+    try:
+        return rest(read_lines(path)) == rest(new)
+    except CatalogueGoneError:
+        return False

@@ -13,7 +13,7 @@ from pipnick_watch.records.entry import Entry
 from pipnick_watch.records.layout import Kind, Layout
 from pipnick_watch.records.locks import own_lock
 from pipnick_watch.records.nightlog import NightLog
-from pipnick_watch.records.objectcsv import differ_in_sky_only, read_lines, write_lines
+from pipnick_watch.records.objectcsv import differ_in_sky_only, write_lines
 from pipnick_watch.records.outcomes import change_of, is_recorded, standing, superseded
 from pipnick_watch.records.publishing import make_folder
 from pipnick_watch.records.recovery import reconcile
@@ -224,7 +224,8 @@ class Records:
                 entry = log.entries.get(frame)
                 if entry is not None and (entry.status, entry.reason) == ("done", reason):
                     continue
-                back = standing(log, entry) if entry is not None else None
+                stands = entry is not None and entry.status != "failed"
+                back = standing(log, entry) if entry is not None and stands else None
                 if back is None:
                     measure.append(frame)
                 else:
@@ -263,22 +264,18 @@ class Records:
         OSError, RecordsError
             As :meth:`publish`.
         """
+        new: dict[Kind, bytes] = {"unconsolidated": lines.encode()}
+        if consolidated is not None:
+            new["consolidated"] = consolidated.encode()
         with self._alone() as log:
             entry = log.entries.get(frame)
             if entry is None or entry.status != "done":
                 return False
-            new = {"unconsolidated": lines, "consolidated": consolidated}
-            for kind in KINDS:
-                body = new[kind]
-                if body is not None:
-                    path = log.catalogue(entry, kind)
-                    if not differ_in_sky_only(read_lines(path), body.encode()):
-                        return False
-            for kind in KINDS:
-                body = new[kind]
-                if body is not None:
-                    path = log.catalogue(entry, kind)
-                    write_lines(path, [body.encode()], self.layout.maindir)
+            paths = {kind: log.catalogue(entry, kind) for kind in new}
+            if not all(differ_in_sky_only(paths[kind], body) for kind, body in new.items()):
+                return False
+            for kind, body in new.items():
+                write_lines(paths[kind], [body], self.layout.maindir)
             self._solved[frame] = (entry.sha256, wcs)
         return True
 

@@ -85,6 +85,7 @@ def _remove_orphans(log: NightLog, there: set[Path]) -> list[str]:
         if kind == "unconsolidated" or entry.consol_bytes is not None
     }
     told = []
+    # without any row the night log itself is lost, and so is not what it told of
     for path in sorted(there - owned) if log.entries else ():
         try:
             frame = first_frame(read_lines(path))
