@@ -215,7 +215,8 @@ def _lines(log: NightLog, change: Change, kind: Kind) -> bytes:
     except CatalogueGoneError:
         gone: dict[str, Any] = {"status": "excluded", "reason": GONE}
         row = {**change.row, **(gone if kind == "unconsolidated" else {})}
-        raise _LostError(change.frame, Change(row=row, bodies=change.bodies)) from None
+        lost = Change(row=row, bodies=change.bodies, since=change.since)
+        raise _LostError(change.frame, lost) from None
 
 
 def _catalogue(log: NightLog, row: dict[str, Any], kind: Kind) -> Path:

@@ -10,7 +10,7 @@ from pipnick_watch.records.nightlog import RENAMED, NightLog
 from pipnick_watch.records.objectcsv import CatalogueGoneError, first_frame, read_lines
 from pipnick_watch.records.result import FrameResult
 
-__all__ = ["change_of", "is_recorded", "standing", "superseded"]
+__all__ = ["change_of", "is_recorded", "standing", "stays_in_place", "superseded"]
 
 
 def is_recorded(entry: Entry, result: FrameResult, version: str) -> bool:
@@ -18,11 +18,16 @@ def is_recorded(entry: Entry, result: FrameResult, version: str) -> bool:
     facts = result.facts
     content = (facts.get("sha256", ""), facts.get("settings", ""), version)
     same_content = content == (entry.sha256, entry.settings, entry.version)
+    same_outcome = (result.status, result.reason) == (entry.status, entry.reason)
     if result.status == "failed" and entry.status == "done":
         return same_content
-    same_outcome = (result.status, result.reason) == (entry.status, entry.reason)
     if result.status != "done":
-        return same_outcome and (same_content or (not content[0] and not entry.sha256))
+        about = (facts.get("size"), facts.get("mtime_ns"))
+        same_file = content[0] == entry.sha256 if content[0] else (
+            about == (entry.size, entry.mtime_ns)
+        )  # fmt: skip
+        same_way = content[1:] == (entry.settings, entry.version)
+        return same_outcome and same_file and (same_way or result.status == "excluded")
     return (
         same_outcome
         and same_content
@@ -78,6 +83,16 @@ def superseded(log: NightLog, result: FrameResult) -> Iterator[Change]:
             if entry.status == "done":
                 reason = f"same frame as {result.frame}"
                 yield Change.of(entry, status="excluded", reason=reason)
+
+
+def stays_in_place(log: NightLog, result: FrameResult) -> bool:
+    """Tell whether a result only replaces the frame's own lines where they are."""
+    known = log.measured.get(result.frame)
+    return (
+        known is not None
+        and (known.object, known.filter) == (result.object, result.filter)
+        and not any(superseded(log, result))
+    )
 
 
 def standing(log: NightLog, entry: Entry) -> Change | None:

@@ -14,7 +14,13 @@ from pipnick_watch.records.layout import Kind, Layout
 from pipnick_watch.records.locks import own_lock
 from pipnick_watch.records.nightlog import NightLog
 from pipnick_watch.records.objectcsv import differ_in_sky_only, write_lines
-from pipnick_watch.records.outcomes import change_of, is_recorded, standing, superseded
+from pipnick_watch.records.outcomes import (
+    change_of,
+    is_recorded,
+    standing,
+    stays_in_place,
+    superseded,
+)
 from pipnick_watch.records.publishing import make_folder
 from pipnick_watch.records.recovery import reconcile
 from pipnick_watch.records.result import FrameResult
@@ -40,7 +46,7 @@ class Records:
         self.version = version
         self._log = NightLog(self.layout)
         self._mutex = threading.RLock()
-        self._solved: dict[str, tuple[str, str]] = {}
+        self._solved: dict[str, tuple[Entry, str]] = {}
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[NightLog]:
@@ -157,15 +163,10 @@ class Records:
                     told.append(False)
                     continue
                 change = change_of(before, result, self.version, since)
-                leaving = list(superseded(log, result))
-                known = log.measured.get(result.frame)
-                stays = known is not None and (known.object, known.filter) == (
-                    result.object, result.filter
-                )  # fmt: skip
-                if leaving or not stays or result.frame in together:
+                if result.frame in together or not stays_in_place(log, result):
                     commit(log, together.values())
                     together.clear()
-                    commit(log, [*leaving, change])
+                    commit(log, [*superseded(log, result), change])
                 else:
                     together[result.frame] = change
                 told.append(True)
@@ -276,7 +277,7 @@ class Records:
                 return False
             for kind, body in new.items():
                 write_lines(paths[kind], [body], self.layout.maindir)
-            self._solved[frame] = (entry.sha256, wcs)
+            self._solved[frame] = (entry, wcs)
         return True
 
     def flush_solutions(self) -> None:
@@ -287,15 +288,15 @@ class Records:
         OSError, RecordsError
             As :meth:`publish`; the next call tries again.
         """
-        with self._mutex:
-            if not self._solved:
-                return
+        if not self._solved:
+            return
         with self._alone() as log:
-            changes = []
-            for frame, (sha256, wcs) in self._solved.items():
-                entry = log.entries.get(frame)
-                if entry is not None and entry.status == "done" and entry.sha256 == sha256:
-                    changes.append(Change.of(entry, wcs=wcs))
+            # where the row has changed since, so may have the catalogue: it is solved again
+            changes = [
+                Change.of(entry, wcs=wcs)
+                for frame, (entry, wcs) in self._solved.items()
+                if log.entries.get(frame) == entry
+            ]
             places = {(kind, change.object) for change in changes for kind in KINDS
                       if change.home(kind) is not None}  # fmt: skip
             if changes:
