@@ -167,9 +167,15 @@ def _neighbour_sum(values: FloatArray) -> FloatArray:
 
 
 def _smooth(values: FloatArray) -> FloatArray:
-    """Median-filter the boxes; along an axis with fewer than three nothing is done."""
+    """Median-filter the boxes, 3 × 3; along an axis with fewer than three nothing is done.
+
+    At the edges the slope goes on: a gradient must not be bent.
+    """
     size = tuple(3 if n >= 3 else 1 for n in values.shape)
-    return np.asarray(median_filter(values, size=size, mode="mirror"), dtype=np.float64)
+    rim = [(1, 1) if n >= 3 else (0, 0) for n in values.shape]
+    padded = np.pad(values, rim, mode="reflect", reflect_type="odd")
+    inner = tuple(slice(low, n + low) for (low, _), n in zip(rim, values.shape, strict=True))
+    return np.asarray(median_filter(padded, size=size)[inner], dtype=np.float64)
 
 
 def _interpolate(values: FloatArray, shape: tuple[int, int]) -> FloatArray:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
-    "DRIFT_TERMS", "INTEGRATE_BELOW", "TERMS", "Psf", "correction_gradient", "correction_terms", "drift_basis",
+    "DRIFT_TERMS", "FREE_TERMS", "INTEGRATE_BELOW", "TERMS", "Psf", "correction_gradient", "correction_terms", "drift_basis",
     "fallback_psf", "integration_nodes", "quadratic_form",
 ]  # fmt: skip
 
@@ -18,11 +18,19 @@ INTEGRATE_BELOW = 2.5  # pixels of FWHM
 USUAL_BETA = 3.0
 
 TERMS = (
-    (2, 0), (1, 1), (3, 0), (2, 1), (1, 2), (0, 3),
-    (4, 0), (3, 1), (2, 2), (1, 3), (0, 4),
+    (2, 0), (1, 1), (3, 0), (2, 1), (1, 2), (0, 3), (4, 0), (3, 1), (2, 2), (1, 3), (0, 4),
 )  # fmt: skip
 """Powers of the correction's terms. (2, 0) stands for the difference of the squares; their sum
 is the Moffat's own width; terms of first degree would be a shift."""
+
+FREE_TERMS = np.zeros((11, len(TERMS)))
+"""Combinations of the terms that are fitted, each of one symmetry; the last one is round."""
+FREE_TERMS[range(6), range(6)] = 1.0
+FREE_TERMS[6, [6, 10]] = 1.0, -1.0
+FREE_TERMS[7, [7, 9]] = 1.0
+FREE_TERMS[8, [6, 8, 10]] = 1.0, -6.0, 1.0
+FREE_TERMS[9, [7, 9]] = 1.0, -1.0
+FREE_TERMS[10, [6, 8, 10]] = 1.0, 2.0, 1.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

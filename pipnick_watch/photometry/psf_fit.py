@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from pipnick_watch.photometry.psf import (
     DRIFT_TERMS,
-    TERMS,
+    FREE_TERMS,
     USUAL_BETA,
     Psf,
     correction_gradient,
@@ -27,9 +27,12 @@ DRIFT_PRIOR = np.array([10.0, 0.03, 0.03, 0.06, 0.02, 0.02])
 SHAPE_PRIOR = np.array([10.0, 0.02, 0.02, 0.02, 0.02, 0.02])
 CORRECTION_PRIOR = 0.15
 BETA_PRIOR = 1.5
+BETA_PRIOR_CORRECTED = 0.3
 BETA_RANGE = (1.2, 15.0)
 SKY_PRIOR = 0.05  # of a pixel's noise
 GOOD_MATCH = 0.01  # relative error of the model below which it is not worth fitting
+OUTLIER = 6.0  # standard deviations from which a pixel does not count
+LONGEST = 0.3  # step of a shared parameter
 OWN = 4  # parameters of each star: flux, x, y, sky
 
 
@@ -73,10 +76,10 @@ class _Layout:
 
     @property
     def terms(self) -> list[int]:
-        """Rows of TERMS that are fitted: an elliptical Moffat has the two of second degree."""
+        """Rows of FREE_TERMS that are fitted: an elliptical Moffat has the first two."""
         if not self.corrected:
             return []
-        return [k for k, (i, j) in enumerate(TERMS) if not (self.elliptical and i + j == 2)]
+        return list(range(2 if self.elliptical else 0, len(FREE_TERMS)))
 
     @property
     def local(self) -> int:
@@ -97,13 +100,14 @@ class _Layout:
     def pack(self, psf: Psf) -> FloatArray:
         """Gather the shared parameters."""
         drift = [psf.log_alpha, psf.g1, psf.g2][: self.fields]
-        return np.concatenate([*drift, [psf.beta], psf.correction[self.terms]])
+        free = np.linalg.lstsq(FREE_TERMS.T, psf.correction, rcond=None)[0]
+        return np.concatenate([*drift, [psf.beta], free[self.terms]])
 
     def unpack(self, psf: Psf, theta: FloatArray) -> Psf:
         """Put the shared parameters back."""
         parts = theta[: DRIFT_TERMS * self.fields].reshape(self.fields, DRIFT_TERMS)
-        correction = psf.correction.copy()
-        correction[self.terms] = theta[DRIFT_TERMS * self.fields + 1 :]
+        free = theta[DRIFT_TERMS * self.fields + 1 :]
+        correction = free @ FREE_TERMS[self.terms] if self.corrected else psf.correction
         shape = {"g1": parts[1], "g2": parts[2]} if self.elliptical else {}
         return replace(
             psf, log_alpha=parts[0], beta=float(theta[DRIFT_TERMS * self.fields].clip(*BETA_RANGE)),
@@ -118,7 +122,11 @@ class _Layout:
         )  # fmt: skip
         centre = np.zeros(len(spread))
         centre[0] = start[0]
-        centre[self.fields * DRIFT_TERMS] = USUAL_BETA
+        exponent = self.fields * DRIFT_TERMS
+        centre[exponent] = USUAL_BETA
+        if self.corrected:
+            # the round term of the correction does nearly the same
+            centre[exponent], spread[exponent] = start[exponent], BETA_PRIOR_CORRECTED
         return centre, 1.0 / spread**2
 
 
@@ -150,56 +158,112 @@ def fit_psf(
         Stars that were kept.
     """
     layout = _Layout(elliptical=elliptical, corrected=corrected)
-    theta = layout.pack(start)
-    centre, tight = layout.prior(theta)
-    psf = start
+    prior = layout.prior(layout.pack(start))
     n = len(stars.x)
     own = np.column_stack([stars.flux, stars.x, stars.y, np.zeros(n)])
     used = np.ones(n, dtype=bool)
-    damping = 1e-2
-    mismatch = start.mismatch
+    psf, best = start, _linearise(stars, start, layout, own, start.mismatch, clip=False)
+    trial, step, damping = best, np.ones(1), 1e-2
     for turn in range(rounds):
-        light, columns = _columns(stars, psf, layout, own)
-        flux = own[:, 0]
-        residual = stars.data - flux[:, None] * light - own[:, 3, None]
-        model = flux[:, None] * light
-        weight = 1.0 / (stars.variance + (GOOD_MATCH * model) ** 2 + 1e-12)
-        limit = (6.0**2) * (1.0 + (3.0 * mismatch * model) ** 2 * weight)
-        if turn > 1:
-            weight *= residual**2 * weight < limit
-        weighted = columns * weight[:, None, :]
-        matrix = weighted @ columns.swapaxes(1, 2)
-        vector = np.einsum("nkm,nm->nk", weighted, residual)
-        loose = 1.0 / (SKY_PRIOR * stars.rms) ** 2
-        matrix[:, 3, 3] += loose
-        vector[:, 3] -= loose * own[:, 3]
-        diagonal = np.arange(OWN)
-        matrix[:, diagonal, diagonal] = matrix[:, diagonal, diagonal] * (1.0 + damping) + 1e-12
-        inverse = np.linalg.inv(matrix[:, :OWN, :OWN])
-        cross = matrix[:, :OWN, OWN:]
-        pull = inverse @ cross
-        reduced = matrix[:, OWN:, OWN:] - cross.swapaxes(1, 2) @ pull
-        gradient = vector[:, OWN:] - np.einsum("nia,ni->na", pull, vector[:, :OWN])
-        expand = layout.expand(drift_basis(own[:, 1], own[:, 2], psf.shape))
-        part = expand[used].swapaxes(1, 2)
-        left = (part @ reduced[used] @ expand[used]).sum(axis=0)
-        right = (part @ gradient[used][:, :, None]).sum(axis=0)[:, 0]
-        left[np.diag_indices(len(theta))] += tight
-        right += tight * (centre - theta)
-        step = np.linalg.solve(left, right).clip(-0.4, 0.4)
-        theta = theta + step
-        psf = layout.unpack(psf, theta)
-        theta = layout.pack(psf)
-        seen = np.einsum("nap,p->na", expand, step)
-        own_step = (inverse @ vector[:, :OWN, None])[:, :, 0] - np.einsum("nia,na->ni", pull, seen)
-        own = _advance(own, own_step)
-        damping *= 0.2
-        mismatch = _mismatch(residual, light, flux, stars.variance, used)
-        if turn in (2, 4, 7) and used.sum() > 4:
-            used = _like_the_others(residual, model, stars.variance, weight, mismatch)
-        if turn > 4 and np.abs(step).max() < 2e-4:
-            break
-    return replace(psf, n_stars=int(used.sum()), mismatch=mismatch), used
+        if turn and trial.cost(used) > best.cost(used) * (1.0 + 1e-9):
+            # that step made it worse: go back, and take a shorter one
+            trial, damping = best, damping * 30.0
+        else:
+            best, damping = trial, max(damping * 0.1, 1e-8)
+            if turn in (3, 6) and used.sum() > 4:
+                used = _like_the_others(best, stars.variance)
+            if turn > 4 and np.abs(step).max() < 2e-4:
+                break
+        step, own_step = _solve(best, layout, prior, used, damping)
+        psf = layout.unpack(best.psf, layout.pack(best.psf) + step)
+        own = _advance(best.own, own_step)
+        mismatch = _mismatch(best, stars.variance, used)
+        trial = _linearise(stars, psf, layout, own, mismatch, clip=turn > 0)
+    if trial.cost(used) <= best.cost(used):
+        best = trial
+    mismatch = _mismatch(best, stars.variance, used)
+    return replace(best.psf, n_stars=int(used.sum()), mismatch=mismatch), used
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Linear:
+    """The stars' residuals and normal equations at one point.
+
+    Attributes
+    ----------
+    psf : Psf
+    own : ndarray, shape (n, 4)
+        Flux, x, y and sky of each star.
+    light, residual, weight : ndarray, shape (n, m)
+    matrix, vector : ndarray, shapes (n, p, p) and (n, p)
+    costs : ndarray, shape (n,)
+        Clipped chi-square of each star.
+    """
+
+    psf: Psf
+    own: FloatArray
+    light: FloatArray
+    residual: FloatArray
+    weight: FloatArray
+    matrix: FloatArray
+    vector: FloatArray
+    costs: FloatArray
+
+    def cost(self, used: BoolArray) -> float:
+        """Clipped chi-square of the stars that are used."""
+        return float(self.costs[used].sum())
+
+
+def _linearise(
+    stars: PsfStars, psf: Psf, layout: _Layout, own: FloatArray, mismatch: float, *, clip: bool
+) -> _Linear:
+    """Evaluate all stars and their derivatives."""
+    light, columns = _columns(stars, psf, layout, own)
+    model = own[:, 0, None] * light
+    residual = stars.data - model - own[:, 3, None]
+    weight = 1.0 / (stars.variance + (GOOD_MATCH * model) ** 2 + 1e-12)
+    limit = OUTLIER**2 * (1.0 + (3.0 * mismatch * model) ** 2 * weight)
+    squares = residual**2 * weight
+    if clip:
+        weight *= squares < limit
+        squares = np.minimum(squares, limit)
+    weighted = columns * weight[:, None, :]
+    matrix = weighted @ columns.swapaxes(1, 2)
+    vector = np.einsum("nkm,nm->nk", weighted, residual)
+    loose = 1.0 / (SKY_PRIOR * stars.rms) ** 2
+    matrix[:, 3, 3] += loose
+    vector[:, 3] -= loose * own[:, 3]
+    return _Linear(
+        psf=psf, own=own, light=light, residual=residual, weight=weight, matrix=matrix,
+        vector=vector, costs=squares.sum(axis=1),
+    )  # fmt: skip
+
+
+def _solve(
+    linear: _Linear, layout: _Layout, prior: tuple[FloatArray, FloatArray], used: BoolArray,
+    damping: float,
+) -> tuple[FloatArray, FloatArray]:  # fmt: skip
+    """Return the step of the shared parameters, and of each star's own (n, 4)."""
+    centre, tight = prior
+    matrix, vector = linear.matrix.copy(), linear.vector
+    diagonal = np.arange(OWN)
+    matrix[:, diagonal, diagonal] = matrix[:, diagonal, diagonal] * (1.0 + damping) + 1e-12
+    inverse = np.linalg.inv(matrix[:, :OWN, :OWN])
+    cross = matrix[:, :OWN, OWN:]
+    pull = inverse @ cross
+    reduced = matrix[:, OWN:, OWN:] - cross.swapaxes(1, 2) @ pull
+    gradient = vector[:, OWN:] - np.einsum("nia,ni->na", pull, vector[:, :OWN])
+    expand = layout.expand(drift_basis(linear.own[:, 1], linear.own[:, 2], linear.psf.shape))
+    part = expand[used].swapaxes(1, 2)
+    left = (part @ reduced[used] @ expand[used]).sum(axis=0)
+    right = (part @ gradient[used][:, :, None]).sum(axis=0)[:, 0]
+    corner = np.diag_indices(len(right))
+    left[corner] = left[corner] * (1.0 + damping) + tight
+    right += tight * (centre - layout.pack(linear.psf))
+    step = np.linalg.solve(left, right).clip(-LONGEST, LONGEST)
+    seen = np.einsum("nap,p->na", expand, step)
+    own_step = (inverse @ vector[:, :OWN, None])[:, :, 0] - np.einsum("nia,na->ni", pull, seen)
+    return step, own_step
 
 
 def _advance(own: FloatArray, step: FloatArray) -> FloatArray:
@@ -210,36 +274,31 @@ def _advance(own: FloatArray, step: FloatArray) -> FloatArray:
     return moved
 
 
-def _like_the_others(
-    residual: FloatArray, model: FloatArray, variance: FloatArray, weight: FloatArray,
-    mismatch: float,
-) -> BoolArray:  # fmt: skip
+def _like_the_others(linear: _Linear, variance: FloatArray) -> BoolArray:
     """Say which stars fit no worse than the others."""
-    expected = variance + (mismatch * model) ** 2
-    ok = weight > 0
-    squares = np.where(ok, residual**2 / np.where(ok, expected, 1.0), 0.0)
-    chi = np.sqrt(squares.sum(axis=1) / np.maximum(ok.sum(axis=1), 1))
-    # a star that lost a good part of its pixels to clipping does not look like the others
-    lost = 1.0 - (ok * model).sum(axis=1) / np.maximum(
-        (np.isfinite(variance) * model).sum(axis=1), 1e-12
-    )
+    model = linear.own[:, 0, None] * linear.light
+    good = np.isfinite(variance)
+    everyone = np.ones(len(model), dtype=bool)
+    mismatch = _mismatch(linear, variance, everyone)
+    kept = linear.weight > 0
+    expected = np.where(kept, variance + (mismatch * model) ** 2, 1.0)
+    squares = np.where(kept, linear.residual**2 / expected, 0.0)
+    chi = np.sqrt(squares.sum(axis=1) / np.maximum(kept.sum(axis=1), 1))
+    # a star that lost a good part of its light to clipping does not look like the others
+    lost = 1.0 - (kept * model).sum(axis=1) / np.maximum((good * model).sum(axis=1), 1e-12)
     middle = float(np.median(chi))
     spread = 1.4826 * float(np.median(np.abs(chi - middle)))
     return np.asarray((chi < middle + 4.0 * spread + 0.2) & (lost < 0.1))
 
 
-def _mismatch(
-    residual: FloatArray, light: FloatArray, flux: FloatArray, variance: FloatArray,
-    used: BoolArray,
-) -> float:  # fmt: skip
+def _mismatch(linear: _Linear, variance: FloatArray, used: BoolArray) -> float:
     """Typical residual beyond the noise, relative to the model, where the model is bright."""
     good = np.isfinite(variance)
     noise = np.where(good, variance, 0.0)
-    share = light**2 * good
-    excess = np.where(good, residual**2 - noise, 0.0)
-    relative = (excess * share).sum(axis=1) / np.maximum(
-        (share * light**2).sum(axis=1) * flux**2, 1e-30
-    )
+    share = linear.light**2 * good
+    excess = np.where(good, linear.residual**2 - noise, 0.0)
+    total = (share * linear.light**2).sum(axis=1) * linear.own[:, 0] ** 2
+    relative = (excess * share).sum(axis=1) / np.maximum(total, 1e-30)
     some = relative[used] if used.any() else relative
     # the better half: blends and companions are not the PSF's fault
     return float(np.sqrt(max(float(np.percentile(some, 40.0)), 0.0)).clip(1e-4, 0.3))
@@ -291,7 +350,7 @@ def _columns(
             out[:, k] -= 0.5 * slope * (da * ux * ux + 2.0 * db * ux * uy + dc * uy * uy)
         out[:, k + 1] += value * (1.0 / (beta - 1.0) + np.log(inverse))
         for j, term in enumerate(layout.terms):
-            out[:, k + 2 + j] += bare * terms[term]
+            out[:, k + 2 + j] += bare * np.tensordot(FREE_TERMS[term], terms, axes=1)
     light = out[:, 0].copy()
     out[:, 1:3] *= flux
     out[:, 3] = 1.0

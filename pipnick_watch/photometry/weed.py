@@ -17,6 +17,8 @@ CLOSEST = 0.55  # FWHM: two sources nearer than this are one
 TOO_SHARP = -0.45
 BROAD = 1.0  # excess of a source's minor axis from which it is taken for part of a galaxy
 BROAD_FWHM = 2.5  # how near such parts are to each other
+GLARE_FWHM = 4.0
+GLARE_DOUBT = 0.5
 LEAST_CORE = 0.35  # share of the core's pixels that must be good
 
 
@@ -47,6 +49,13 @@ def believable(
     # a cosmic ray is sharper than the PSF
     sharp = (sources.minor < TOO_SHARP) & (sources.minor < -4.0 * sources.shape_err)
     keep &= ~sharp | sources.saturated
+    # the wings of a saturated star are not known well enough to show faint stars or broad ones
+    full = np.flatnonzero(sources.saturated)
+    for x, y, core in zip(sources.x[full], sources.y[full], sources.core[full], strict=True):
+        near = np.hypot(sources.x - x, sources.y - y) < core + GLARE_FWHM * psf.fwhm
+        broad = sources.minor > 0.4 + 3.0 * sources.shape_err
+        faint = peak < GLARE_DOUBT * light_of_others(psf, sources)
+        keep &= ~near | sources.saturated | ~(broad | faint)
     # nothing is known of a source whose core is masked
     core = scene.canvas.indices(ix, iy, disk(max(0.6 * psf.fwhm, 1.0)))
     keep &= (scene.good[core].mean(axis=1) > LEAST_CORE) | sources.saturated
