@@ -64,7 +64,7 @@ def test_no_path_leaves_maindir(tmp_path_factory, frame, name, band):
         layout.object_csv(name),
         layout.catalogue(name, band, stem),
         layout.catalogue(name, band, stem, "consolidated"),
-        layout.source_picture(frame, name, band),
+        layout.plot(name, band, f"{stem}_sources.png"),
         layout.solution("d.fits", name, band),
     ):
         assert ".." not in path.parts

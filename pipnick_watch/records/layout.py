@@ -192,10 +192,6 @@ class Layout:
         """Give the path of a picture of a frame, ``<stem>_sources.png`` for one."""
         return self.plots / _folder(object, filter) / name
 
-    def source_picture(self, frame: str, object: str, filter: str) -> Path:  # noqa: A002
-        """Give the path of a frame's source picture."""
-        return self.plot(object, filter, plain_stem(frame, object, filter) + "_sources.png")
-
     def solution(self, frame: str, object: str, filter: str) -> Path:  # noqa: A002
         """Give the path where the astrometry leaves a frame's solution."""
         return self.solutions / _folder(object, filter) / f"{frame_stem(frame)}_astro.fits"

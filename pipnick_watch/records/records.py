@@ -98,11 +98,6 @@ class Records:
         with self._mutex:
             return self._log.stem(frame, object, filter)
 
-    def has_catalogue(self, entry: Entry) -> bool:
-        """Tell whether the catalogue of a done frame is there."""
-        with self._mutex:
-            return self._log.catalogue(entry, "unconsolidated").exists()
-
     def catalogue(self, frame: str, kind: Kind = "unconsolidated") -> Path | None:
         """Give the path of the catalogue of a frame that was done once; None without one."""
         with self._mutex:
