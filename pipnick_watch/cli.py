@@ -51,6 +51,15 @@ def watch_command(arguments: Sequence[str] | None = None) -> None:
         "--demo", nargs="?", const="", metavar="DIR",
         help="play a simulated night into DIR (default: a new folder) and watch it",
     )  # fmt: skip
+    doing.add_argument(
+        "--status", action="store_true",
+        help="say how the daemon of MAINDIR fares: exit 0 healthy, 1 not running, 3 in trouble",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="with --status: for scripts")
+    parser.add_argument(
+        "--metrics", type=Path, metavar="FILE",
+        help="keep numbers for Prometheus' textfile collector in FILE (needs prometheus_client)",
+    )  # fmt: skip
     _add_settings(parser)
     _end(parser, arguments, _watch)
 
@@ -73,13 +82,18 @@ def _watch(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         return run_demo(folder, ["--verbosity", str(options.verbosity)])
     if options.maindir is None:
         parser.error("MAINDIR is missing: the folder that holds reduced/")
+    if options.status:
+        from pipnick_watch.watch.status import tell
+
+        _check_folder(options.maindir)
+        return tell(options.maindir.resolve(), as_json=options.json)
     maindir, settings = _prepare(options, parser, {})
     if options.once:
         return _once(maindir, settings, options, "pipnick_watch.log")
     from pipnick_watch.watch.daemon import run_daemon
 
     _start_logging(options, maindir / "photometric" / "pipnick_watch.log")
-    return run_daemon(maindir, settings)
+    return run_daemon(maindir, settings, options.metrics)
 
 
 def _photometry(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
@@ -103,8 +117,7 @@ def _prepare(
 ) -> tuple[Path, Settings]:
     """Check the folder and the settings, before anything is imported or written."""
     maindir: Path = options.maindir
-    if not maindir.is_dir():
-        raise UsageError(f"{maindir}: no such folder; MAINDIR is the folder that holds reduced/")
+    _check_folder(maindir)
     flags: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     for name, value in vars(options).items():
         section, dot, key = name.partition(".")
@@ -118,6 +131,11 @@ def _prepare(
     if options.config is None and file is not None and not file.exists():
         file = None
     return maindir.resolve(), load_settings(file, flags, defaults)
+
+
+def _check_folder(maindir: Path) -> None:
+    if not maindir.is_dir():
+        raise UsageError(f"{maindir}: no such folder; MAINDIR is the folder that holds reduced/")
 
 
 def _start_logging(options: argparse.Namespace, file: Path | None) -> None:

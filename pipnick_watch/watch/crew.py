@@ -71,6 +71,11 @@ class Crew:
     def __len__(self) -> int:
         return len(self._busy)
 
+    @property
+    def frames(self) -> list[str]:
+        """The frames that are being measured."""
+        return [one.candidate.name for one in self._busy.values()]
+
     def busy_with(self, name: str) -> bool:
         """Whether a worker measures this frame."""
         return any(one.candidate.name == name for one in self._busy.values())

@@ -33,6 +33,11 @@ class Exclusions:
     ----------
     records : Records
     settings : Settings
+
+    Attributes
+    ----------
+    trouble : str
+        Why the file table cannot be read or added to; empty while it can.
     """
 
     def __init__(self, records: Records, settings: Settings) -> None:
@@ -45,12 +50,12 @@ class Exclusions:
         self._changed_at = 0.0
         self._unlisted: dict[str, tuple[str, str]] = {}
         self._retry_at = 0.0
-        self._trouble = ""
+        self.trouble = ""
 
     @property
     def busy(self) -> bool:
         """Whether rows wait to be added, or an edit to be acted on."""
-        return not self._trouble and (bool(self._unlisted) or self._seen != self._acted_on)
+        return not self.trouble and (bool(self._unlisted) or self._seen != self._acted_on)
 
     @property
     def due(self) -> float:
@@ -106,9 +111,9 @@ class Exclusions:
         try:
             return self._act(now)
         except (OSError, RecordsError) as error:
-            if str(error) != self._trouble:
+            if str(error) != self.trouble:
                 logger.warning("%s", error)
-            self._trouble = str(error)
+            self.trouble = str(error)
             self._retry_at = now + RETRY_S
             return []
 
@@ -166,7 +171,7 @@ class Exclusions:
         return ""
 
     def _out_of_trouble(self) -> None:
-        self._trouble, self._retry_at = "", 0.0
+        self.trouble, self._retry_at = "", 0.0
 
 
 def _bare(text: str) -> str:

@@ -68,6 +68,11 @@ class Gallery:
         return bool(self._prepared or self._missing or self._drawing)
 
     @property
+    def n_left(self) -> int:
+        """How many are still to be drawn."""
+        return len(self._prepared) + len(self._missing) + len(self._drawing)
+
+    @property
     def piled_up(self) -> bool:
         """Whether so many wait that drawing goes before the backfill."""
         return len(self._prepared) >= PILE

@@ -7,8 +7,8 @@ it wants to be called again; the daemon and ``--once`` are two loops around it.
 import dataclasses
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
@@ -71,6 +71,7 @@ class Night:
         self.exclusions = Exclusions(self.records, settings)
         self.gallery = Gallery(self.records, settings, pool, wake)
         self.candidates: dict[str, Candidate] = {}
+        self.warned: Counter[str] = Counter()
         self.n_folders = 1
         self._crew = Crew(pool, slots, wake)
         self._ready: deque[Candidate] = deque()
@@ -91,6 +92,25 @@ class Night:
     def n_left(self) -> int:
         """How many frames have no durable rows yet."""
         return len(self.candidates) + len(self.outbox)
+
+    @property
+    def ready(self) -> Sequence[Candidate]:
+        """The frames that wait for nothing but a free worker."""
+        return tuple(self._ready)
+
+    @property
+    def measuring(self) -> list[str]:
+        """The frames that workers are at."""
+        return self._crew.frames
+
+    @property
+    def n_busy(self) -> int:
+        """How many workers are at this night's frames and pictures."""
+        return len(self._crew) + self.gallery.n_drawing
+
+    def share(self, slots: int) -> None:
+        """Use this many workers from now on, other nights being at the rest."""
+        self._crew.slots = slots
 
     @property
     def idle(self) -> bool:
@@ -323,6 +343,7 @@ class Night:
             one.reason, one.due = outcome.reason, time.monotonic() + 0.1
             return
         self.candidates.pop(one.name, None)
+        self.warned.update(outcome.warnings)
         for line in outcome.warnings:
             logger.debug("%s: %s", one.name, line)
         if outcome.kind == "same":

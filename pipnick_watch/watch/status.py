@@ -1,0 +1,280 @@
+"""``--status``: what a daemon says of itself, read from any shell, whether it runs or not.
+
+The daemon writes ``photometric/.pipnick-watch/status.json``. Reading it imports nothing heavy and
+takes no lock, so that it answers at once and cannot get in the way of a daemon that starts.
+"""
+
+import csv
+import dataclasses
+import json
+import math
+import os
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = ["HEARTBEAT_S", "Status", "here", "percentile", "read_status", "started_ticks", "tell"]
+
+HEARTBEAT_S = 10.0
+"""The file is written at least this often while the daemon lives."""
+
+SILENT_S = 30.0
+"""A daemon whose file is older than this hangs, or cannot write."""
+
+LOW_DISK_BYTES = 100_000_000
+SHOWN = 10
+"""Waiting and failed frames that a person is shown; ``--json`` gives all that the file holds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """What the status file says.
+
+    Times are on the monotonic clock of the machine that wrote it, except where named otherwise.
+
+    Attributes
+    ----------
+    version, maindir : str
+    pid, ticks : int
+        The process, and when it started in clock ticks since boot: PIDs are used again.
+    host, place : str
+        The machine's name; and its boot and PID namespace, in which the PID means something.
+    since : str
+        When the daemon took up this MAINDIR, ISO 8601 UTC.
+    state : str
+        ``starting``, ``watching``, ``waiting for reduced/``, ``resting`` or ``stopped``.
+    written, wall : float
+        When this was written, on the monotonic clock and as Unix time.
+    mode, why : str
+        ``events`` or ``scanning``, and why scanning.
+    troubles : list of str
+        What keeps it from its work, one line each.
+    queue : dict
+        Numbers of frames ``waiting``, ``ready``, ``measuring``, ``publishing``; of ``pictures``.
+    waiting : list of dict
+        ``frame``, ``reason``, ``since``, ``holder`` (PID or None), ``stuck``; longest first.
+    measuring : list of str
+    frames : dict
+        Numbers of frames ``done``, ``failed`` and ``excluded``.
+    failed : list of dict
+        ``frame`` and ``reason`` of the last ones.
+    last : dict
+        ``frame``, ``status``, ``latency_s`` and ``recorded_at`` of the last frame.
+    latency : dict
+        ``n``, ``p50``, ``p95``, ``sum`` of the night's done frames, seconds, and ``buckets``: how
+        many took as long as the key at most.
+    """
+
+    version: str = ""
+    maindir: str = ""
+    pid: int = 0
+    ticks: int = 0
+    host: str = ""
+    place: str = ""
+    since: str = ""
+    state: str = "starting"
+    written: float = 0.0
+    wall: float = 0.0
+    mode: str = "scanning"
+    why: str = ""
+    troubles: list[str] = field(default_factory=list)
+    queue: dict[str, int] = field(default_factory=dict)
+    waiting: list[dict[str, Any]] = field(default_factory=list)
+    measuring: list[str] = field(default_factory=list)
+    frames: dict[str, int] = field(default_factory=dict)
+    failed: list[dict[str, str]] = field(default_factory=list)
+    last: dict[str, Any] = field(default_factory=dict)
+    latency: dict[str, Any] = field(default_factory=dict)
+
+
+def here() -> str:
+    """Name where PIDs and the monotonic clock mean the same: this boot and PID namespace."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115  (no path at all)
+    except OSError:
+        return socket.gethostname()
+
+
+def started_ticks(pid: int) -> int | None:
+    """Give when a process started, in ticks since boot; None when there is none."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    # The name, in brackets, may hold anything; what follows the last bracket is numbers.
+    fields = text.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def percentile(values: Sequence[float], fraction: float) -> float:
+    """Give the value that this fraction of the sorted values does not exceed; nan for none."""
+    if not values:
+        return math.nan
+    return values[min(len(values) - 1, math.ceil(fraction * len(values)) - 1)]
+
+
+def read_status(maindir: Path) -> dict[str, Any]:
+    """Read what is known of a MAINDIR's daemon.
+
+    Returns
+    -------
+    dict
+        The fields of :class:`Status`, each ``since`` of ``waiting`` replaced by ``seconds``; and
+        ``alive``, ``healthy``, ``exit_code``, ``age_s``, and ``disk`` with ``free`` and ``total``
+        bytes. ``exit_code`` is 0 when healthy, 1 when no daemon runs, 3 when one runs and is in
+        trouble.
+    """
+    photometric = maindir / "photometric"
+    said = _read(photometric / ".pipnick-watch" / "status.json")
+    local = said.place == here()
+    age = max(0.0, time.monotonic() - said.written if local else time.time() - said.wall)
+    # Another machine's PID tells nothing here; its sign of life does.
+    lives = _lives(said) if local else said.pid > 0 and age < SILENT_S
+    alive = lives and said.state != "stopped"
+    troubles = list(said.troubles)
+    if alive and age >= SILENT_S and said.state != "resting":
+        troubles.append(f"no sign of life for {age:.0f} s: it hangs, or its disk takes no writes")
+    disk = _disk(maindir)
+    if disk and disk["free"] < LOW_DISK_BYTES:
+        troubles.append(f"the disk is nearly full: {_size(disk['free'])} left")
+    known = dataclasses.asdict(said)
+    for one in known["waiting"]:
+        one["seconds"] = round(max(0.0, said.written - one.pop("since") + (age if alive else 0)), 1)
+    if not alive:
+        known |= _counted(photometric / "frames.csv", said)
+    return {
+        **known,
+        "troubles": troubles,
+        "age_s": round(age, 1) if said.pid else None,
+        "disk": disk,
+        "alive": alive,
+        "healthy": alive and not troubles,
+        "exit_code": (3 if troubles else 0) if alive else 1,
+    }
+
+
+def tell(maindir: Path, *, as_json: bool = False) -> int:
+    """Print the status of a MAINDIR's daemon; give the exit code."""
+    known = read_status(maindir)
+    code: int = known["exit_code"]
+    if as_json:
+        # JSON has no nan.
+        text = json.dumps(_without_nan(known), indent=2)
+    else:
+        text = "\n".join(_lines(maindir, known))
+    sys.stdout.write(text + "\n")
+    return code
+
+
+def _read(path: Path) -> Status:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        # None was written yet, or a power cut came in between: as if nothing had run.
+        return Status()
+    known = {one.name for one in dataclasses.fields(Status)}
+    return Status(**{key: value for key, value in content.items() if key in known})
+
+
+def _lives(said: Status) -> bool:
+    return said.pid > 0 and started_ticks(said.pid) == said.ticks
+
+
+def _disk(maindir: Path) -> dict[str, int]:
+    try:
+        usage = shutil.disk_usage(maindir)
+    except OSError:
+        return {}
+    return {"free": usage.free, "total": usage.total}
+
+
+def _counted(path: Path, said: Status) -> dict[str, Any]:
+    """Count the night log's rows, where it is newer than what the last daemon said."""
+    last, late = {}, {}
+    try:
+        if path.stat().st_mtime <= said.wall:
+            return {}
+        with path.open(encoding="utf-8", newline="") as file:
+            lines = csv.reader(file)
+            place = {name: number for number, name in enumerate(next(lines, []))}
+            at, what, took = (place[name] for name in ("frame", "status", "latency_s"))
+            for row in lines:
+                last[row[at]], late[row[at]] = row[what], row[took]
+    except (OSError, KeyError, IndexError):
+        return {}
+    found = sorted(float(text) for name, text in late.items() if last[name] == "done")
+    found = [value for value in found if not math.isnan(value)]
+    words = list(last.values())
+    return {
+        "frames": {status: words.count(status) for status in ("done", "failed", "excluded")},
+        "latency": {
+            "n": len(found), "p50": percentile(found, 0.5), "p95": percentile(found, 0.95),
+        },
+    }  # fmt: skip
+
+
+def _lines(maindir: Path, known: dict[str, Any]) -> list[str]:
+    """Write the status for a person."""
+    if known["alive"]:
+        first = f"{known['state']}: PID {known['pid']} on {known['host']} since {known['since']}"
+    elif known["pid"]:
+        ended = "stopped" if known["state"] == "stopped" else "gone without a word"
+        first = f"not running: PID {known['pid']} on {known['host']} is {ended}"
+    else:
+        first = "not running: no daemon has been here"
+    version = f", version {known['version']}" if known["version"] else ""
+    lines = [f"{maindir}: {first}{version}"]
+    lines += [f"  TROUBLE: {trouble}" for trouble in known["troubles"]]
+    if known["alive"] and known["state"] != "resting":
+        lines.append(f"  watch    {known['mode']}" + (f" ({known['why']})" if known["why"] else ""))
+        queue = known["queue"]
+        lines.append("  queue    " + ", ".join(f"{queue[name]} {name}" for name in queue))
+        for one in known["waiting"][:SHOWN]:
+            stuck = ", stuck" if one["stuck"] else ""
+            lines.append(f"    {one['frame']}: {one['reason']}{stuck}, {one['seconds']:.0f} s")
+        if known["queue"].get("waiting", 0) > SHOWN:
+            lines.append(f"    and {known['queue']['waiting'] - SHOWN} more")
+    counts = known["frames"]
+    if counts:
+        lines.append("  frames   " + ", ".join(f"{counts[name]} {name}" for name in counts))
+    lines += [f"    {one['frame']}: failed: {one['reason']}" for one in known["failed"][:SHOWN]]
+    lines += _numbers(known)
+    return lines
+
+
+def _numbers(known: dict[str, Any]) -> list[str]:
+    lines = []
+    last, latency, disk = known["last"], known["latency"], known["disk"]
+    if last:
+        took = f" in {last['latency_s']:.2f} s" if last["status"] == "done" else ""
+        lines.append(f"  last     {last['frame']}: {last['status']}{took}, {last['recorded_at']}")
+    if latency.get("n"):
+        lines.append(
+            f"  latency  p50 {latency['p50']:.2f} s, p95 {latency['p95']:.2f} s"
+            f" ({latency['n']} frames)"
+        )
+    if disk:
+        lines.append(f"  disk     {_size(disk['free'])} of {_size(disk['total'])} left")
+    return lines
+
+
+def _size(n_bytes: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.3g} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.1f} TB"
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(one) for one in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
