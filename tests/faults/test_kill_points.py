@@ -8,18 +8,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from failpoints import CALLS, CHANGES, Failpoints, die, die_halfway, in_child
 from recorded_nights import check, lines_of, put, result_of, snapshot, temporaries
 
 from pipnick_watch.records import Records
-
-CHANGES = ("write", "ftruncate", "replace", "unlink", "mkdir")
-"""The system calls by which publishing changes what a reader sees.
-
-To be killed before an fsync or after it is to be killed before the next of these.
-"""
-
-CALLS = (*CHANGES, "fsync", "open")
-"""Those by which it can be refused."""
 
 SKY = (10.0, 20.0)
 
@@ -99,53 +91,6 @@ def finish(maindir):
             records.publish(result_of(frame, group=True, **how), since=0.0)
     records.exclude(EXCLUDED)
     solve(records)
-
-
-class Failpoints:
-    """Counts the calls that change the disk; at one of them something happens."""
-
-    def __init__(self, number, action, calls=CHANGES):
-        self.number = number
-        self.calls = calls
-        self.action = action
-        self.count = 0
-
-    def install(self, monkeypatch):
-        """Put the counter around every such call."""
-        for name in self.calls:
-            monkeypatch.setattr(os, name, self._wrapped(name, getattr(os, name)))
-
-    def _wrapped(self, name, real):
-        def call(*args, **kwargs):
-            self.count += 1
-            if self.count == self.number:
-                self.action(name, real, args)
-            return real(*args, **kwargs)
-
-        return call
-
-
-def die(name, real, args):
-    """Be killed before the call."""
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def die_halfway(name, real, args):
-    """Be killed in the middle of a write."""
-    if name == "write":
-        real(args[0], bytes(args[1])[: len(args[1]) // 2])
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def in_child(work):
-    """Run something in a process of its own; give how it ended."""
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-        finally:
-            os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 @pytest.fixture
