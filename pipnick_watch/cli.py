@@ -35,6 +35,8 @@ EXIT_CODES = """\
 exit codes: 0 clean; 1 a frame failed (--once); 2 wrong usage; 75 another daemon watches this
 MAINDIR; 78 bad settings; 130 Ctrl-C in --once"""
 
+UNIT_FOLDER = Path("/etc/systemd/system")
+
 PHOTOMETRY_DEFAULTS = {"watch": {"use_table": False}, "plots": {"final": False}}
 """Where upstream's command differs from the daemon."""
 
@@ -56,6 +58,22 @@ def watch_command(arguments: Sequence[str] | None = None) -> None:
         help="say how the daemon of MAINDIR fares: exit 0 healthy, 1 not running, 3 in trouble",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="with --status: for scripts")
+    doing.add_argument(
+        "--install-service", action="store_true",
+        help="print the systemd unit for MAINDIR or --nights, with this machine's paths and user",
+    )  # fmt: skip
+    parser.add_argument(
+        "--apply", nargs="?", type=Path, const=UNIT_FOLDER, metavar="DIR",
+        help=f"with --install-service: write it (into DIR; default: {UNIT_FOLDER})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--nights", metavar="GLOB",
+        help="follow every night folder that matches and appears, as '/data/*/'",
+    )  # fmt: skip
+    parser.add_argument(
+        "--since", type=float, default=3.0, metavar="DAYS",
+        help="with --nights: take up nights that have changed since then (default: 3)",
+    )  # fmt: skip
     parser.add_argument(
         "--metrics", type=Path, metavar="FILE",
         help="keep numbers for Prometheus' textfile collector in FILE (needs prometheus_client)",
@@ -80,6 +98,18 @@ def _watch(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             parser.error("--demo plays its own night: give its folder as --demo DIR, no MAINDIR")
         folder = Path(options.demo) if options.demo else None
         return run_demo(folder, ["--verbosity", str(options.verbosity)])
+    if options.nights is not None and (options.maindir or options.once):
+        parser.error("--nights finds its MAINDIRs by itself: give no MAINDIR and no --once")
+    if options.install_service:
+        from pipnick_watch.watch.install import install_service
+
+        return install_service(
+            options.maindir,
+            options.nights,
+            flags=_service_flags(options),
+            writable=[] if options.metrics is None else [options.metrics.resolve().parent],
+            apply=options.apply,
+        )
     if options.maindir is None:
         parser.error("MAINDIR is missing: the folder that holds reduced/")
     if options.status:
@@ -94,6 +124,12 @@ def _watch(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
     _start_logging(options, maindir / "photometric" / "pipnick_watch.log")
     return run_daemon(maindir, settings, options.metrics)
+
+
+def _service_flags(options: argparse.Namespace) -> list[str]:
+    """Give the flags that an installed service keeps; its settings belong into a file."""
+    flags = [] if options.metrics is None else ["--metrics", str(options.metrics.resolve())]
+    return flags if options.nights is None else [*flags, "--since", f"{options.since:g}"]
 
 
 def _photometry(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
