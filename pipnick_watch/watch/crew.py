@@ -17,7 +17,7 @@ __all__ = ["Crew", "Measured"]
 logger = logging.getLogger(__name__)
 
 MEASURE_LIMIT_S = 300.0
-"""A worker busy with one frame for longer is killed."""
+"""A worker busy with one frame or picture for longer is killed."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,10 +76,6 @@ class Crew:
         """The frames that are being measured."""
         return [one.candidate.name for one in self._busy.values()]
 
-    def busy_with(self, name: str) -> bool:
-        """Whether a worker measures this frame."""
-        return any(one.candidate.name == name for one in self._busy.values())
-
     def measure(self, one: Candidate, job: Job) -> None:
         """Give a ready frame to a worker."""
         assert one.settled_at is not None
@@ -90,12 +86,13 @@ class Crew:
             since=one.settled_at,
             wait_s=max(0.0, one.settled_at - one.first_seen),
         )
-        one.reason = "being measured"
+        one.reason, one.hinted = "being measured", False
         future.add_done_callback(lambda _: self.wake())
 
     def collect(self) -> list[Measured]:
         """Take what has ended, and kill a worker that takes too long."""
-        self._kill_late()
+        if isinstance(self.pool, WorkerPool):
+            self.pool.kill_late(MEASURE_LIMIT_S)
         return [
             self._measured(future, self._busy.pop(future))
             for future in [future for future in self._busy if future.done()]
@@ -115,9 +112,3 @@ class Crew:
             outcome=None if error is not None else future.result(),
             error=text,
         )
-
-    def _kill_late(self) -> None:
-        for future, busy in self._busy.items():
-            late = time.monotonic() - busy.started > MEASURE_LIMIT_S
-            if late and isinstance(self.pool, WorkerPool) and not future.done():
-                self.pool.kill(future)

@@ -5,6 +5,7 @@ it is alive when its emitters are dead, and an overflow reaches no handler: so n
 here, every thread is asked, and watchdog's own log is listened to.
 """
 
+import contextlib
 import errno
 import logging
 import os
@@ -25,8 +26,8 @@ from watchdog.events import (
     FileSystemEvent,
     FileSystemEventHandler,
 )
-from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
+from watchdog.observers.inotify import InotifyObserver
 
 __all__ = ["COOKIE_PREFIX", "EventWatch", "Hint", "cannot_hear"]
 
@@ -34,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 COOKIE_PREFIX = ".pw-cookie-"
 COOKIE_PATIENCE_S = 5.0
+SHORT_S = 1.0
+AT_LIMIT = "the system's inotify limit is reached"
 
 # Opened and ClosedNoWrite are left out: the observer's own walk makes them, and they can keep
 # its queue overflowing without end.
@@ -71,9 +74,9 @@ class _Handler(FileSystemEventHandler):
         self.wake = wake
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        moved = event.event_type == "moved"
-        path = event.dest_path if moved else event.src_path
-        settles = not event.is_directory and (moved or event.event_type == "closed")
+        arrived = event.event_type == "moved" and bool(event.dest_path)
+        path = event.dest_path if arrived else event.src_path
+        settles = not event.is_directory and (arrived or event.event_type == "closed")
         self.hints.append(Hint(os.fsdecode(path), time.monotonic(), settles))
         self.wake()
 
@@ -133,7 +136,9 @@ class EventWatch:
         self._overflowed = False
         self._overflow = _Overflow(self._note_overflow)
         self._cookie: tuple[str, float] | None = None
+        self._short_since: float | None = None
         self._others: dict[Path, bool] = {}
+        self._watched_too: dict[Path, bool] = {}
 
     def start(self) -> None:
         """Start to listen; ``deaf`` says why not, where that is impossible."""
@@ -144,20 +149,30 @@ class EventWatch:
             self.deaf = cannot_hear(self.root)
             if self.deaf:
                 return
+            _sweep_cookies(self.root)
             self._identity = _identity(self.root)
-            observer = Observer()
+            self._watched_too = {
+                folder: how for folder, how in self._others.items() if folder.is_dir()
+            }
+            # Counted first: what is made meanwhile is watched, and may not look like a shortage.
+            wanted = self._watches_wanted(_count_folders(self.root))
+            # Only with "full" events does a rename from outside the folder tell itself from the
+            # creation of a file that is still to be written.
+            observer = InotifyObserver(generate_full_events=True)
             observer.schedule(self._handler, str(self.root), recursive=True, event_filter=EVENTS)
-            for folder, recursive in self._others.items():
-                if folder.is_dir():
-                    observer.schedule(
-                        self._handler, str(folder), recursive=recursive, event_filter=EVENTS
-                    )
+            for folder, recursive in self._watched_too.items():
+                observer.schedule(
+                    self._handler, str(folder), recursive=recursive, event_filter=EVENTS
+                )
             observer.start()
             self._observer = observer
+            if _count_watches() < wanted:
+                self.stop()
+                self.deaf = AT_LIMIT
         except OSError as error:
             self._identity = None
             short = error.errno in (errno.ENOSPC, errno.EMFILE)
-            self.deaf = "the system's inotify limit is reached" if short else str(error)
+            self.deaf = AT_LIMIT if short else str(error)
 
     def also(self, folder: Path, *, recursive: bool) -> None:
         """Watch this folder too, from the next start on."""
@@ -173,6 +188,7 @@ class EventWatch:
             observer.join(timeout=2.0)
         self.deaf = "not started"
         self._cookie = None
+        self._short_since = None
 
     def missed(self) -> bool:
         """Tell, once, that events were lost."""
@@ -185,7 +201,7 @@ class EventWatch:
         Parameters
         ----------
         n_folders : int
-            Folders that the last scan walked; fewer watches than that means that the system's
+            Folders that the last scan walked; fewer watches than that may mean that the system's
             limit was hit, which watchdog does not say.
         """
         observer = self._observer
@@ -195,10 +211,7 @@ class EventWatch:
             return "a watching thread has ended"
         if _identity(self.root) != self._identity:
             return f"{self.root} is not the folder that it was"
-        limit = _watch_limit()
-        if limit is not None and n_folders > limit:
-            return "the system's inotify limit is reached"
-        return self._cookie_trouble()
+        return self._shortage(n_folders) or self._cookie_trouble()
 
     def bake_cookie(self) -> None:
         """Make and remove a hidden file in ``reduced/``: its event proves that events arrive."""
@@ -225,6 +238,24 @@ class EventWatch:
                 taken.append(hint)
         return taken
 
+    def _watches_wanted(self, n_folders: int) -> int:
+        return n_folders + sum(
+            _count_folders(folder) if recursive else 1
+            for folder, recursive in self._watched_too.items()
+        )
+
+    def _shortage(self, n_folders: int) -> str:
+        """Say that folders have no watch, once that has lasted."""
+        there = n_folders
+        if _count_watches() < self._watches_wanted(there):
+            there = _count_folders(self.root)  # some may be gone since the scan
+        if _count_watches() >= self._watches_wanted(there):
+            self._short_since = None
+            return ""
+        if self._short_since is None:
+            self._short_since = time.monotonic()  # one that was just made gets its watch soon
+        return AT_LIMIT if time.monotonic() - self._short_since > SHORT_S else ""
+
     def _cookie_trouble(self) -> str:
         if self._cookie is not None and time.monotonic() - self._cookie[1] > COOKIE_PATIENCE_S:
             return "events no longer arrive"
@@ -243,9 +274,23 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _watch_limit() -> int | None:
-    try:
-        text = Path("/proc/sys/fs/inotify/max_user_watches").read_text(encoding="ascii")
-    except OSError:
-        return None
-    return int(text)
+def _sweep_cookies(root: Path) -> None:
+    """Remove the cookies that a killed process may have left; the daemon lock is ours."""
+    with os.scandir(root) as entries:
+        left = [entry.path for entry in entries if entry.name.startswith(COOKIE_PREFIX)]
+    for path in left:
+        with contextlib.suppress(OSError):  # not ours to remove: nobody minds a hidden file
+            Path(path).unlink()
+
+
+def _count_folders(root: Path) -> int:
+    return sum(1 for _ in os.walk(root))
+
+
+def _count_watches() -> int:
+    """Count the inotify watches that this process has."""
+    count = 0
+    for info in Path("/proc/self/fdinfo").iterdir():
+        with contextlib.suppress(OSError):  # closed since it was listed
+            count += info.read_text(encoding="ascii").count("inotify wd:")
+    return count

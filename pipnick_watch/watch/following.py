@@ -1,18 +1,19 @@
 """One MAINDIR as a daemon follows it: its events, its scans, its frames, and how it fares."""
 
 import logging
+import stat
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from pipnick_watch.errors import RecordsError
-from pipnick_watch.records import is_frame_name
 from pipnick_watch.settings import Settings
 from pipnick_watch.watch.crew import MEASURE_LIMIT_S
 from pipnick_watch.watch.events import EventWatch, Hint
 from pipnick_watch.watch.night import Night
 from pipnick_watch.watch.report import StatusFile, describe
+from pipnick_watch.watch.scan import can_be_a_frame
 from pipnick_watch.watch.status import Status
 from pipnick_watch.watch.tally import Tally
 from pipnick_watch.watch.workers import WorkerPool
@@ -135,6 +136,7 @@ class Following:
         self._next_scan = now + self.settings.watch.rescan_s
         if self._absent():
             return
+        self._check_watch()
         if self.watch.deaf and not self.settings.watch.polling:
             self._listen()
         if not self._begun and not self._recover():
@@ -172,18 +174,26 @@ class Following:
 
     def _absent(self) -> bool:
         """Look whether there is something to watch; an unmounted disk is no empty night."""
-        if self.layout.reduced.is_dir():
+        try:
+            there = stat.S_ISDIR(self.layout.reduced.stat().st_mode)
+            reason = "" if there else "not a folder"
+        except FileNotFoundError:
+            reason = "no such folder"
+        except OSError as error:  # a disk that fails, a server that does not answer
+            reason = error.strerror or str(error)
+        if not reason:
             if self._missing:
                 logger.warning("%s: there again", self.layout.reduced)
             self._missing = ""
             return False
-        self._lost("no such folder")
+        self._lost(reason)
         return True
 
     def _lost(self, reason: str) -> None:
         if not self._missing:
             logger.warning("%s: waiting for it: %s", self.layout.reduced, reason)
         self._missing = reason
+        self._begun = False  # who knows what it will be when it is back
         self.watch.stop()
         self._scanned_at = time.monotonic()
         self._next_scan = self._scanned_at + TICK_S
@@ -193,7 +203,7 @@ class Following:
         path = Path(hint.path)
         if self.layout.reduced in path.parents:
             name = path.relative_to(self.layout.reduced).as_posix()
-            if is_frame_name(path.name) and name.isprintable() and "|" not in name:
+            if can_be_a_frame(name):
                 self.night.hint(name, hint.at, settles=hint.settles)
         elif path == self.layout.reduced:
             self._next_scan = 0.0
@@ -201,12 +211,18 @@ class Following:
     def _check_health(self, now: float) -> None:
         # On this loop's own clock: a scheduler's stands still when the wall's is set back.
         self._next_health = now + HEALTH_S
-        trouble = self.watch.trouble(self.night.n_folders)
-        if trouble and not self.watch.deaf:
-            logger.warning("%s: %s; watching anew", self.layout.reduced, trouble)
-            self.watch.stop()
+        if self._check_watch():
             self._next_scan = 0.0
         self.watch.bake_cookie()
+
+    def _check_watch(self) -> bool:
+        """Stop a watch that hears nothing or the wrong folder; the next scan starts another."""
+        trouble = self.watch.trouble(self.night.n_folders)
+        if not trouble or self.watch.deaf:
+            return False
+        logger.warning("%s: %s; watching anew", self.layout.reduced, trouble)
+        self.watch.stop()
+        return True
 
     def _sum_up(self) -> None:
         """Say what the night has come to, once after its last frame."""

@@ -128,5 +128,6 @@ class Gallery:
             error = future.exception()
             trouble = str(error) if error is not None else future.result()
             if trouble:
-                self._hopeless.add(frame)  # until the next start: it would fail again
+                if not isinstance(error, OSError):  # the disk's trouble passes
+                    self._hopeless.add(frame)  # until the next start: it would fail again
                 logger.warning("%s: no picture: %s", frame, trouble)

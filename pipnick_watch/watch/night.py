@@ -7,22 +7,24 @@ it wants to be called again; the daemon and ``--once`` are two loops around it.
 import dataclasses
 import logging
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
-from pipnick_watch import __version__
-from pipnick_watch.records import Entry, FrameResult, Records, same_frames
+from pipnick_watch.errors import RecordsError
+from pipnick_watch.records import FrameResult, Records, probe_frame_lock
 from pipnick_watch.records.result import Status
 from pipnick_watch.settings import Settings
+from pipnick_watch.watch.backlog import Backlog
+from pipnick_watch.watch.claims import Claims
 from pipnick_watch.watch.crew import Crew, Measured
 from pipnick_watch.watch.exclusions import Exclusions
 from pipnick_watch.watch.gallery import Gallery
 from pipnick_watch.watch.jobs import Job
 from pipnick_watch.watch.outbox import Finished, Outbox
 from pipnick_watch.watch.ready import Candidate, Limits, Verdict, check_lock, look
-from pipnick_watch.watch.scan import Seen, scan
+from pipnick_watch.watch.scan import scan
 
 __all__ = ["Night"]
 
@@ -31,6 +33,12 @@ logger = logging.getLogger(__name__)
 MAX_TRIES = 3
 ONCE_SHORT_S = 10.0
 """How long ``--once`` waits for a short frame to grow."""
+
+TURN_S = 0.02
+"""How long frames are looked at before finished ones are published."""
+
+HELD_S = 0.05
+"""How soon a frame is looked at whose earlier content waits to be durable."""
 
 
 class Night:
@@ -70,33 +78,34 @@ class Night:
         self.outbox = Outbox(self.records)
         self.exclusions = Exclusions(self.records, settings)
         self.gallery = Gallery(self.records, settings, pool, wake)
-        self.candidates: dict[str, Candidate] = {}
+        self.claims = Claims(self.records, self.exclusions, settings, once=once, redo=redo)
+        self.backlog = Backlog()
         self.warned: Counter[str] = Counter()
         self.n_folders = 1
         self._crew = Crew(pool, slots, wake)
-        self._ready: deque[Candidate] = deque()
         self._once = once
-        self._redo = set(redo)
-        self._fingerprint = settings.fingerprint()
         self._limits = Limits(
             short_s=ONCE_SHORT_S if once else settings.watch.short_timeout_s,
             lock_s=settings.watch.lock_timeout_s,
             give_up=once,
         )
         self._ignored: set[str] = set()
-        self._others: dict[str, str] = {}
-        self._given_up: set[str] = set()
         self._scanned = False
+
+    @property
+    def candidates(self) -> Mapping[str, Candidate]:
+        """The frames whose fate is not known yet, by name."""
+        return self.backlog.all
 
     @property
     def n_left(self) -> int:
         """How many frames have no durable rows yet."""
-        return len(self.candidates) + len(self.outbox)
+        return len(self.backlog) + len(self.outbox)
 
     @property
     def ready(self) -> Sequence[Candidate]:
         """The frames that wait for nothing but a free worker."""
-        return tuple(self._ready)
+        return self.backlog.ready
 
     @property
     def measuring(self) -> list[str]:
@@ -135,12 +144,12 @@ class Night:
         for name in listing.ignored.keys() - self._ignored:
             logger.warning("%s: ignored: %s", name, listing.ignored[name])
         self._ignored = set(listing.ignored)
-        self._others = same_frames(listing.frames)
+        self.claims.note(listing.frames)
         now = time.monotonic()
         entries = self.records.entries()
         for name, seen in listing.frames.items():
-            busy = name in self.candidates or self.outbox.holds(name) or name in self._given_up
-            if not busy and self._wanted(name, seen, entries.get(name)):
+            busy = name in self.backlog or self.outbox.holds(name)
+            if not busy and self.claims.wanted(name, seen, entries.get(name)):
                 self._add(name, now, live=self._scanned)
         self.exclusions.check()
         if not self._scanned:
@@ -153,10 +162,7 @@ class Night:
 
     def hint(self, name: str, at: float, *, settles: bool) -> None:
         """Take an event of one frame: where to look, and whether its writer is done."""
-        one = self.candidates.get(name) or self._add(name, at, live=True)
-        one.due = 0.0
-        if settles:
-            one.hinted_at = at
+        self.backlog.hint(self._add(name, at, live=True), at, settles=settles)
 
     def step(self) -> float:
         """Do what can be done now.
@@ -166,6 +172,15 @@ class Night:
         float
             Seconds until the next step is wanted, unless something wakes the loop before.
         """
+        try:
+            self._advance()
+        except (OSError, RecordsError) as error:
+            # Nothing is lost: what was not recorded is found again by the next scan.
+            self.outbox.refuse(str(error))
+        dues = (self.backlog.next_due(), self.outbox.due, self.exclusions.due)
+        return min(1.0, max(0.0, min(dues) - time.monotonic()))
+
+    def _advance(self) -> None:
         for measured in self._crew.collect():
             self._take(measured)
         self.gallery.collect()
@@ -174,9 +189,9 @@ class Night:
         self._dispatch()
         self._publish()
         for name in self.exclusions.step():
+            self.claims.again(name)
             self._add(name, time.monotonic(), live=False)
         self._dispatch()
-        return self._pause()
 
     def finish(self, patience_s: float) -> None:
         """Publish what is measured within ``patience_s``: the loop is about to end."""
@@ -187,7 +202,10 @@ class Night:
             time.sleep(0.01)
         self._publish()
         if not self.outbox.trouble:
-            self.records.flush_solutions()
+            try:
+                self.records.flush_solutions()
+            except (OSError, RecordsError) as error:
+                self.outbox.refuse(str(error))
 
     def failed(self) -> dict[str, str]:
         """List the frames that stand as failed, and why."""
@@ -200,62 +218,53 @@ class Night:
     # What is to be measured
 
     def _add(self, name: str, now: float, *, live: bool) -> Candidate:
-        one = Candidate(name=name, path=self.layout.reduced / name, live=live, first_seen=now)
-        self.candidates[name] = one
-        return one
-
-    def _wanted(self, name: str, seen: Seen, entry: Entry | None) -> bool:
-        """Tell whether what is recorded of a file leaves something to do."""
-        if entry is None or name in self._redo:
-            return True
-        if (entry.size, entry.mtime_ns) != (seen.size, seen.mtime_ns):
-            return True
-        if entry.status == "excluded":
-            return self.exclusions.lifted(entry, self._others)
-        if entry.status == "failed":
-            return entry.reason.startswith("locked") or (self._once and not self._current(entry))
-        return self._once and not self._current(entry)
-
-    def _current(self, entry: Entry) -> bool:
-        """Tell whether an entry was made with these settings by this version."""
-        grouped = entry.consol_bytes is not None or not self.settings.photometry.group
-        return entry.settings == self._fingerprint and entry.version == __version__ and grouped
+        return self.backlog.add(name, self.layout.reduced / name, now, live=live)
 
     # Ready or not
 
     def _look(self) -> None:
+        """Look at the frames that are due, for as long as no other need wait for it."""
         now = time.monotonic()
-        queued = {one.name for one in self._ready}
-        for one in list(self.candidates.values()):
-            name = one.name
-            busy = name in queued or self._crew.busy_with(name) or self.outbox.holds(name)
-            if one.due <= now and not busy:
+        for one in self.backlog.due(now):
+            if self.outbox.holds(one.name):
+                one.due = now + HELD_S
+                self.backlog.wait(one)
+                continue
+            try:
                 self._look_at(one, now)
+            except (OSError, RecordsError):
+                one.due = now + 1.0
+                self.backlog.wait(one)
+                raise
+            if time.monotonic() > now + TURN_S:
+                return
 
     def _look_at(self, one: Candidate, now: float) -> None:
         verdict = look(one, now, self.settings.camera, self._limits)
         if verdict is Verdict.WHOLE:
             verdict = self._whole(one, now)
         if verdict is Verdict.GONE:
-            self.candidates.pop(one.name, None)
+            self.backlog.drop(one)
         elif verdict is Verdict.FAILED:
             self._settle(one, "failed", one.reason)
         elif verdict is Verdict.READY:
-            self._ready.append(one)
+            self.backlog.queue(one)
+        elif verdict is Verdict.WAITING:
+            self.backlog.wait(one)
 
     def _whole(self, one: Candidate, now: float) -> Verdict:
         """Decide about a frame that is all there."""
         assert one.seen is not None
         assert one.outline is not None
-        if not self._wanted(one.name, one.seen, self.records.entry(one.name)):
+        if not self.claims.wanted(one.name, one.seen, self.records.entry(one.name)):
             return Verdict.GONE
-        first = self._first_of(one.name)
+        first = self.claims.first_of(one.name)
         reason = self.exclusions.why(one.name, one.outline)
         if first != one.name:
             reason = f"same frame as {first}"
         if reason:
             self._settle(one, "excluded", reason)
-            return Verdict.WAITING
+            return Verdict.EXCLUDED
         self.exclusions.register(one.name, one.outline)
         verdict = check_lock(one, now, self._limits)
         if verdict is Verdict.WAITING:
@@ -263,16 +272,6 @@ class Night:
         elif verdict is Verdict.READY and self._solution_awaited(one, now):
             return Verdict.WAITING
         return verdict
-
-    def _first_of(self, name: str) -> str:
-        """Find the file that counts among those that hold this frame."""
-        folder = (self.layout.reduced / name).parent
-        beside = [
-            path.relative_to(self.layout.reduced).as_posix()
-            for path in folder.glob("*")
-            if path.is_file()
-        ]
-        return same_frames(beside).get(name, name)
 
     def _report_stuck(self, one: Candidate, now: float) -> None:
         assert one.locked_since is not None
@@ -297,39 +296,26 @@ class Night:
 
     def _dispatch(self) -> None:
         """Give work to free workers: live frames, pictures that pile up, then the rest."""
-        while len(self._crew) + self.gallery.n_drawing < self._crew.slots:
+        while self.n_busy < self._crew.slots:
             if self.outbox.trouble:
                 return
-            one = self._next(live=True)
+            one = self.backlog.first(live=True)
             if one is None and self.gallery.piled_up and self.gallery.draw_one():
                 continue
-            one = one or self._next(live=False)
+            one = one or self.backlog.first(live=False)
             if one is not None:
                 self._crew.measure(one, self._job(one))
+                self.backlog.take(one)
             elif not self.gallery.draw_one():
                 return
 
-    def _next(self, *, live: bool) -> Candidate | None:
-        one = next((one for one in self._ready if one.live == live), None)
-        if one is not None:
-            self._ready.remove(one)
-        return one
-
     def _job(self, one: Candidate) -> Job:
-        entry = self.records.entry(one.name)
-        # Content that is recorded already need not be measured, only its time noted.
-        known = (
-            entry is not None
-            and entry.status == "done"
-            and one.name not in self._redo
-            and (not self._once or self._current(entry))
-        )
         return Job(
             path=one.path,
             name=one.name,
             settings=self.settings,
             solution=self._solution(one),
-            known_sha256=entry.sha256 if known and entry is not None else "",
+            known_sha256=self.claims.known_hash(one.name, self.records.entry(one.name)),
         )
 
     def _take(self, measured: Measured) -> None:
@@ -340,24 +326,43 @@ class Night:
             return
         one.tries = 0
         if outcome.kind == "not ready":
-            one.reason, one.due = outcome.reason, time.monotonic() + 0.1
+            self._put_off(one, outcome.reason)
             return
-        self.candidates.pop(one.name, None)
         self.warned.update(outcome.warnings)
         for line in outcome.warnings:
             logger.debug("%s: %s", one.name, line)
+        assert one.outline is not None
+        excluded = self.exclusions.why(one.name, one.outline)
+        if excluded:  # while it was measured
+            self._settle(one, "excluded", excluded)
+            return
+        self.claims.deal_with(one.name, one.seen)
+        self.backlog.drop(one)
         if outcome.kind == "same":
-            self.records.touch(one.name, outcome.size, outcome.mtime_ns)
+            try:
+                self.records.touch(one.name, outcome.size, outcome.mtime_ns)
+            except (OSError, RecordsError) as error:
+                self.outbox.refuse(str(error))  # the next scan finds its time changed once more
             return
         assert outcome.result is not None
         self.outbox.add(
             Finished(
                 result=self._completed(one, outcome.result, measured.wait_s),
                 since=measured.since,
-                force=one.name in self._redo,
+                force=one.name in self.claims.redo,
                 outcome=outcome,
             )
         )
+
+    def _put_off(self, one: Candidate, reason: str) -> None:
+        """Look again at a frame that its worker could not read, unless that lasts."""
+        now = time.monotonic()
+        one.reason, unchanged_s = reason, now - one.changed_at
+        if unchanged_s >= self._limits.short_s and not probe_frame_lock(one.path).held:
+            self._settle(one, "failed", reason)
+            return
+        one.due = now + (0.1 if unchanged_s < 10.0 else 1.0)
+        self.backlog.wait(one)
 
     def _strike(self, one: Candidate, reason: str) -> None:
         """Charge a try: three in a row fail the frame until its content changes."""
@@ -367,14 +372,14 @@ class Night:
             self._settle(one, "failed", f"{reason} ({MAX_TRIES} tries)")
         else:
             one.due = time.monotonic() + 0.5 * one.tries
+            self.backlog.wait(one)
 
     # What is written
 
     def _settle(self, one: Candidate, status: Status, reason: str) -> None:
         """Record a frame that is not measured."""
-        self.candidates.pop(one.name, None)
-        if self._once:
-            self._given_up.add(one.name)
+        self.claims.deal_with(one.name, one.seen)
+        self.backlog.drop(one)
         known = one.outline
         result = FrameResult(
             frame=one.name,
@@ -389,7 +394,10 @@ class Night:
 
     def _completed(self, one: Candidate, result: FrameResult, wait_s: float) -> FrameResult:
         """Add what only the watch knows."""
-        facts: dict[str, float | int | str] = {"wait_s": wait_s, "settings": self._fingerprint}
+        facts: dict[str, float | int | str] = {
+            "wait_s": wait_s,
+            "settings": self.claims.fingerprint,
+        }
         if one.seen is not None:
             facts |= {"size": one.seen.size, "mtime_ns": one.seen.mtime_ns}
         if one.outline is not None and result.status == "failed":
@@ -400,20 +408,6 @@ class Night:
 
     def _publish(self) -> None:
         for finished in self.outbox.publish():
-            self._redo.discard(finished.result.frame)
+            self.claims.redo.discard(finished.result.frame)
             if finished.outcome is not None and finished.result.status == "done":
                 self.gallery.add(finished.result, finished.outcome)
-
-    def _pause(self) -> float:
-        """Count the seconds until something is due; a worker that ends wakes the loop itself."""
-        now = time.monotonic()
-        queued = {one.name for one in self._ready}
-        dues = [now + 1.0, self.outbox.due, self.exclusions.due]
-        dues += [
-            one.due
-            for one in self.candidates.values()
-            if not (
-                one.name in queued or self._crew.busy_with(one.name) or self.outbox.holds(one.name)
-            )
-        ]
-        return max(0.0, min(dues) - now)

@@ -1,8 +1,8 @@
 """What has been measured and waits to be durable; a disk that refuses delays it, no more."""
 
+import errno
 import logging
 import time
-from collections import deque
 from dataclasses import dataclass
 
 from pipnick_watch.errors import RecordsError
@@ -15,6 +15,15 @@ logger = logging.getLogger(__name__)
 
 RETRY_S = (1.0, 2.0, 5.0, 10.0)
 """Pauses between attempts while nothing can be written."""
+
+TURN_S = 0.5
+"""The loop must come round in spite of thousands of frames that are excluded at once."""
+
+ITS_OWN = {errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
+"""Errors that may strike one path alone; all others are the disk's."""
+
+MANY = 8
+"""So many frames set aside are no longer each one's own trouble."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,8 +47,18 @@ class Finished:
     outcome: Outcome | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Aside:
+    reason: str
+    since: float
+    retry_at: float
+
+
 class Outbox:
     """Publishes in order, and holds back while the disk is full or failing.
+
+    What stands against one frame alone, a folder where its catalogue should be, say, sets this
+    frame aside and holds up no other.
 
     Attributes
     ----------
@@ -53,7 +72,9 @@ class Outbox:
         self.records = records
         self.trouble = ""
         self.counts = {"done": 0, "failed": 0, "excluded": 0, "sources": 0}
-        self._waiting: deque[Finished] = deque()
+        self._waiting: dict[str, Finished] = {}
+        self._aside: dict[str, _Aside] = {}
+        self._told = ""
         self._retry_at = 0.0
         self._attempts = 0
         self._trouble_since = 0.0
@@ -63,39 +84,82 @@ class Outbox:
 
     def add(self, finished: Finished) -> None:
         """Take a frame whose fate is known."""
-        self._waiting.append(finished)
+        self._waiting[finished.result.frame] = finished
 
     def holds(self, frame: str) -> bool:
         """Whether this frame's fate is known and not durable yet."""
-        return any(one.result.frame == frame for one in self._waiting)
+        return frame in self._waiting
+
+    @property
+    def aside(self) -> dict[str, str]:
+        """Frames whose outcome cannot be written, though others' can, and why."""
+        return {frame: one.reason for frame, one in self._aside.items()}
 
     @property
     def due(self) -> float:
         """Monotonic time at which to publish again; infinite when nothing waits."""
-        return self._retry_at if self._waiting else float("inf")
+        if not self._waiting:
+            return self._retry_at if self.trouble else float("inf")
+        if len(self._waiting) > len(self._aside):
+            return self._retry_at
+        return max(self._retry_at, min(one.retry_at for one in self._aside.values()))
 
     def publish(self) -> list[Finished]:
-        """Make durable what can be; gives what was published."""
+        """Make durable what can be in half a second; gives what was published."""
         published: list[Finished] = []
-        while self._waiting and time.monotonic() >= self._retry_at:
-            one = self._waiting[0]
-            try:
-                new = self.records.publish(one.result, since=one.since, force=one.force)
-            except (OSError, RecordsError) as error:
-                self.refuse(str(error))
+        end = time.monotonic() + TURN_S
+        if not self._waiting and end - TURN_S >= self._retry_at:
+            self.trouble = ""  # nothing is at hand to try it with: the next write will tell
+        for frame, one in list(self._waiting.items()):
+            now = time.monotonic()
+            if now < self._retry_at or now > end:
                 break
-            self._waiting.popleft()
+            if frame in self._aside and now < self._aside[frame].retry_at:
+                continue
+            try:
+                new = self._write(one)
+            except (OSError, RecordsError) as error:
+                if not self._set_aside(frame, error):
+                    self.refuse(str(error))
+                    break
+                continue
+            del self._waiting[frame]
+            self._aside.pop(frame, None)
             self.recover()
             published.append(one)
             if new:
                 self._report(one)
         return published
 
+    def _write(self, one: Finished) -> bool:
+        result = one.result
+        new = self.records.publish(result, since=one.since, force=one.force)
+        size, mtime_ns = result.facts.get("size"), result.facts.get("mtime_ns")
+        if not new and isinstance(size, int) and isinstance(mtime_ns, int):
+            # The same is recorded already, maybe of a file that looked otherwise.
+            self.records.touch(result.frame, size, mtime_ns)
+        return new
+
+    def _set_aside(self, frame: str, error: OSError | RecordsError) -> bool:
+        """Put off a frame that alone is refused; False when the trouble is everybody's."""
+        if not isinstance(error, OSError) or error.errno not in ITS_OWN:
+            return False
+        known = self._aside.get(frame)
+        if known is None and len(self._aside) >= MANY:
+            return False
+        now = time.monotonic()
+        if known is None or known.reason != str(error):
+            logger.error("%s: cannot be recorded, tried again later: %s", frame, error)
+        since = now if known is None else known.since
+        self._aside[frame] = _Aside(reason=str(error), since=since, retry_at=now + RETRY_S[-1])
+        return True
+
     def refuse(self, reason: str) -> None:
         """Note that nothing can be written: say so once, wait, charge nobody."""
-        if not self.trouble:
+        if not self._told:
             self._trouble_since = time.monotonic()
-        if self.trouble != reason:
+        if self._told != reason:
+            self._told = reason
             logger.error("nothing can be written, waiting: %s", reason)
         self.trouble = reason
         self._retry_at = time.monotonic() + RETRY_S[min(self._attempts, len(RETRY_S) - 1)]
@@ -103,9 +167,9 @@ class Outbox:
 
     def recover(self) -> None:
         """Note that writing works."""
-        if self.trouble:
+        if self._told:
             logger.warning("writing works again")
-        self.trouble, self._attempts, self._retry_at = "", 0, 0.0
+        self.trouble, self._told, self._attempts, self._retry_at = "", "", 0, 0.0
 
     def give_up_after(self, seconds: float) -> None:
         """Stop waiting for a disk that has refused for so long.
@@ -115,8 +179,13 @@ class Outbox:
         RecordsError
             It has.
         """
-        if self.trouble and time.monotonic() - self._trouble_since > seconds:
+        now = time.monotonic()
+        if self.trouble and now - self._trouble_since > seconds:
             raise RecordsError(f"nothing can be written: {self.trouble}")
+        if len(self._aside) == len(self._waiting):
+            for frame, one in self._aside.items():
+                if now - one.since > seconds:
+                    raise RecordsError(f"{frame}: cannot be recorded: {one.reason}")
 
     def summarise(self, seconds: float) -> None:
         """Say what was published, in one line."""

@@ -30,6 +30,7 @@ class Verdict(Enum):
     WAITING = "waiting"
     WHOLE = "whole"
     READY = "ready"
+    EXCLUDED = "excluded"
     FAILED = "failed"
 
 
@@ -57,6 +58,8 @@ class Candidate:
         It came while the watch stood: it goes before the backfill.
     first_seen : float
         Monotonic time, as all times here.
+    hinted : bool
+        An event came since the last look.
     hinted_at : float or None
         When an event said that its writer was done.
     seen, changed_at : Seen or None, float
@@ -80,6 +83,7 @@ class Candidate:
     path: Path
     live: bool
     first_seen: float
+    hinted: bool = False
     hinted_at: float | None = None
     seen: Seen | None = None
     changed_at: float = 0.0
@@ -101,10 +105,10 @@ def look(one: Candidate, now: float, camera: Camera, limits: Limits) -> Verdict:
     seen = see(one.path)
     if seen is None:
         return Verdict.GONE
-    hinted, one.hinted_at = one.hinted_at, None
+    hinted, one.hinted_at, one.hinted = one.hinted_at, None, False
     if seen != one.seen:
         one.seen, one.changed_at = seen, now
-        one.settled_at, one.outline = None, None
+        one.settled_at, one.outline, one.tries = None, None, 0
     if one.settled_at is None:
         if hinted is None and now - one.changed_at < SETTLE_S:
             return _wait(one, "growing", one.changed_at + SETTLE_S)
@@ -142,7 +146,7 @@ def check_lock(one: Candidate, now: float, limits: Limits) -> Verdict:
     held = now - one.locked_since
     if held >= limits.lock_s and limits.give_up:
         return Verdict.FAILED
-    return _wait(one, lock.reason, now + max(LOCK_POLL_S, min(1.0, held / 100)))
+    return _wait(one, lock.reason, now + max(LOCK_POLL_S, min(1.0, held / 500)))
 
 
 def _wait(one: Candidate, reason: str, due: float) -> Verdict:

@@ -40,6 +40,7 @@ def describe(night: Night, tally: Tally) -> Status:
     troubles = []
     if night.outbox.trouble:
         troubles.append(f"nothing can be written: {night.outbox.trouble}")
+    troubles += [f"{name}: cannot be recorded: {why}" for name, why in night.outbox.aside.items()]
     if night.exclusions.trouble:
         troubles.append(night.exclusions.trouble)
     troubles += [f"{one.name}: its lock seems stuck: {one.reason}" for one in waiting if one.stuck]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipnick_watch.records.layout import is_frame_name
 
-__all__ = ["Listing", "Seen", "scan", "see"]
+__all__ = ["Listing", "Seen", "can_be_a_frame", "can_be_read", "scan", "see"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +52,24 @@ def see(path: Path) -> Seen | None:
     if not stat.S_ISREG(status.st_mode):
         return None
     return Seen(size=status.st_size, mtime_ns=status.st_mtime_ns, ino=status.st_ino)
+
+
+def can_be_read(path: Path) -> bool:
+    """Tell whether a file may be opened; nothing is read."""
+    return os.access(path, os.R_OK)
+
+
+def can_be_a_frame(name: str) -> bool:
+    """Tell whether a path below ``reduced/`` is one that :func:`scan` would list, by its name."""
+    *folders, last = name.split("/")
+    if any(folder.startswith(".") or is_frame_name(folder) for folder in folders):
+        return False
+    return is_frame_name(last) and _can_be_listed(name)
+
+
+def _can_be_listed(name: str) -> bool:
+    # The file table has no way to write another name.
+    return name.isprintable() and "|" not in name
 
 
 def scan(reduced: Path) -> Listing:
@@ -104,8 +122,7 @@ def _why_ignored(entry: os.DirEntry[str], name: str) -> str:
         return "a link"
     if not entry.is_file(follow_symlinks=False):
         return "not a regular file"
-    if not name.isprintable() or "|" in name:
-        # The file table has no way to write such a name.
+    if not _can_be_listed(name):
         return "a name with | or unprintable characters"
     return ""
 

@@ -7,7 +7,7 @@ frame is known, and a hung one can be killed without touching the others.
 import logging
 import multiprocessing
 import os
-import signal
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -39,20 +39,19 @@ class _Slot:
         self.executor = ProcessPoolExecutor(
             1, mp_context=context, initializer=jobs.start, initargs=(os.getpid(),)
         )
-        self.pid: Future[int] = self.executor.submit(jobs.warm_up)
-        self.current: Future[Any] | None = None
+        others = set(multiprocessing.active_children())
+        self.current: Future[Any] = self.executor.submit(jobs.warm_up)
+        self.started = time.monotonic()
+        self.process = next(iter(set(multiprocessing.active_children()) - others), None)
         self.tasks = 0
 
     @property
     def free(self) -> bool:
-        return self.current is None or self.current.done()
+        return self.tasks == 0 or self.current.done()
 
     def kill(self) -> None:
-        if self.pid.done() and not self.pid.cancelled() and self.pid.exception() is None:
-            try:
-                os.kill(self.pid.result(), signal.SIGKILL)
-            except ProcessLookupError:
-                return
+        if self.process is not None:
+            self.process.kill()
 
 
 class WorkerPool(Executor):
@@ -72,7 +71,13 @@ class WorkerPool(Executor):
         self._slots = [_Slot(self._context) for _ in range(n_workers)]
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """Give the task to a free worker, or to the first one when all are busy."""
+        """Give the task to a free worker, or to the first one when all are busy.
+
+        Raises
+        ------
+        OSError
+            No worker can be started now.
+        """
         number = next((n for n, slot in enumerate(self._slots) if slot.free), 0)
         slot = self._slots[number]
         if slot.tasks >= TASKS_PER_WORKER and slot.free:
@@ -85,13 +90,14 @@ class WorkerPool(Executor):
             slot = self._renew(number)
             future = slot.executor.submit(fn, *args, **kwargs)
         slot.current = future
+        slot.started = time.monotonic()
         slot.tasks += 1
         return future
 
-    def kill(self, future: Future[Any]) -> None:
-        """Kill the worker that is busy with this task; the task ends with BrokenProcessPool."""
+    def kill_late(self, limit_s: float) -> None:
+        """Kill the workers that are busy with one task for longer: it ends as if they had died."""
         for slot in self._slots:
-            if slot.current is future:
+            if not slot.current.done() and time.monotonic() - slot.started > limit_s:
                 slot.kill()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -105,5 +111,8 @@ class WorkerPool(Executor):
 
     def _renew(self, number: int) -> _Slot:
         logger.debug("worker %d is started anew", number)
-        self._slots[number] = _Slot(self._context)
+        try:
+            self._slots[number] = _Slot(self._context)
+        except EOFError as error:
+            raise OSError("the server that starts the workers has ended") from error
         return self._slots[number]
