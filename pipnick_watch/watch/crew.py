@@ -104,7 +104,9 @@ class Crew:
             late = time.monotonic() - busy.started > MEASURE_LIMIT_S
             text = f"not measured in {MEASURE_LIMIT_S:g} s" if late else "its worker died"
         else:
-            text = "" if error is None else f"{type(error).__name__}: {error}"
+            text = "" if error is None else str(error) or type(error).__name__
+            if error is not None:
+                logger.debug("%s: %s", busy.candidate.name, text, exc_info=error)
         return Measured(
             candidate=busy.candidate,
             since=busy.since,

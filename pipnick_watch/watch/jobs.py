@@ -4,6 +4,8 @@ The process that watches sends these functions and never runs them: so it starts
 stays small, and only the workers import the photometry and the pictures.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,7 +16,7 @@ from pipnick_watch.settings import Settings
 if TYPE_CHECKING:
     from pipnick_watch.pictures import SourcePicture
 
-__all__ = ["Job", "Outcome", "draw", "measure", "redraw", "start", "warm_up"]
+__all__ = ["Job", "Outcome", "TaskError", "draw", "measure", "redraw", "start", "warm_up"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +72,21 @@ class Outcome:
     warnings: tuple[str, ...] = ()
 
 
+class TaskError(Exception):
+    """What went wrong in a worker, as one line of text."""
+
+
+@contextmanager
+def _as_text() -> Iterator[None]:
+    """Let errors travel as text: one that cannot be unpickled would break the pool."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror or error}") from error
+    except Exception as error:
+        raise TaskError(f"{type(error).__name__}: {error}".partition("\n")[0]) from error
+
+
 def start(daemon: int) -> None:
     """Prepare a worker process whose daemon has this PID."""
     from pipnick_watch.watch import worker
@@ -88,18 +105,21 @@ def measure(job: Job) -> Outcome:
     """Measure one frame."""
     from pipnick_watch.watch import worker
 
-    return worker.measure_frame(job)
+    with _as_text():
+        return worker.measure_frame(job)
 
 
 def draw(picture: "SourcePicture", path: Path) -> None:
     """Draw a source picture into a file."""
     from pipnick_watch.watch import worker
 
-    worker.draw_picture(picture, path)
+    with _as_text():
+        worker.draw_picture(picture, path)
 
 
 def redraw(job: Job, path: Path) -> str:
     """Measure a frame again for the sake of its picture; give what stood against it."""
     from pipnick_watch.watch import worker
 
-    return worker.redraw_picture(job, path)
+    with _as_text():
+        return worker.redraw_picture(job, path)

@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from pipnick_watch.errors import UsageError
+from pipnick_watch.errors import RecordsError, UsageError
 from pipnick_watch.records import Layout
 from pipnick_watch.settings import Settings
 from pipnick_watch.watch.night import Night
@@ -56,7 +56,7 @@ def run_once(maindir: Path, settings: Settings, redo: Iterable[str] = ()) -> int
     again = _find(redo, Layout(maindir))
     wake = threading.Event()
     n_workers = settings.watch.workers or default_workers()
-    with ended_by_signals(wake) as stop, WorkerPool(n_workers) as pool:
+    with _as_records_error(), ended_by_signals(wake) as stop, WorkerPool(n_workers) as pool:
         try:
             night = Night(maindir, settings, pool, n_workers, wake=wake.set, once=True, redo=again)
             night.begin()
@@ -72,6 +72,15 @@ def run_once(maindir: Path, settings: Settings, redo: Iterable[str] = ()) -> int
     for frame, reason in failed.items():
         logger.warning("failed: %s: %s", frame, reason)
     return 1 if failed else 0
+
+
+@contextmanager
+def _as_records_error() -> Iterator[None]:
+    """Say in one line what the disk refuses, as commands end with."""
+    try:
+        yield
+    except OSError as error:
+        raise RecordsError(str(error)) from error
 
 
 def _find(names: Iterable[str], layout: Layout) -> set[str]:

@@ -100,6 +100,8 @@ def measure_frame(job: Job) -> Outcome:
             return Outcome(kind="not ready", reason=str(error))
         except FrameError as error:
             return Outcome(kind="result", result=_failed(job, str(error)))
+        except MemoryError:
+            return Outcome(kind="result", result=_failed(job, "needs more memory than is allowed"))
         if frame.sha256 == job.known_sha256:
             return Outcome(kind="same", size=frame.size, mtime_ns=frame.mtime_ns)
         try:
