@@ -145,10 +145,12 @@ def test_second_daemon_is_refused_and_names_the_first(tmp_path):
         pass
 
 
-def test_stopped_holder_of_our_own_lock_is_named(tmp_path, monkeypatch, held, lock):
+def test_stopped_holder_of_our_own_lock_is_named(tmp_path, held, lock):
     """A publish that cannot have its lock says who has it, instead of waiting for ever."""
-    monkeypatch.setattr("pipnick_watch.records.locks.PATIENCE_S", 0.05)
-    with pytest.raises(RecordsError, match=f"PID {held.pid} holds it"), own_lock(lock, tmp_path):
+    with (
+        pytest.raises(RecordsError, match=f"PID {held.pid} holds it"),
+        own_lock(lock, tmp_path, patience_s=0.05),
+    ):
         pass
 
 
