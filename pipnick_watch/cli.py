@@ -110,6 +110,8 @@ def _watch(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             writable=[] if options.metrics is None else [options.metrics.resolve().parent],
             apply=options.apply,
         )
+    if options.nights is not None:
+        return _nights(options, parser)
     if options.maindir is None:
         parser.error("MAINDIR is missing: the folder that holds reduced/")
     if options.status:
@@ -124,6 +126,24 @@ def _watch(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
     _start_logging(options, maindir / "photometric" / "pipnick_watch.log")
     return run_daemon(maindir, settings, options.metrics)
+
+
+def _nights(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    """Follow the nights that match; each has its settings, the flags hold for all of them."""
+    from pipnick_watch.watch.nights import run_nights
+
+    def settings_of(maindir: Path) -> Settings:
+        return _settings(options, maindir, parser, {})
+
+    shared = _settings(options, None, parser, {})
+    _start_logging(options, None)
+    return run_nights(
+        options.nights,
+        settings_of,
+        workers=shared.watch.workers,
+        since_days=options.since,
+        metrics=options.metrics,
+    )
 
 
 def _service_flags(options: argparse.Namespace) -> list[str]:
@@ -152,8 +172,18 @@ def _prepare(
     defaults: Mapping[str, Mapping[str, Any]],
 ) -> tuple[Path, Settings]:
     """Check the folder and the settings, before anything is imported or written."""
-    maindir: Path = options.maindir
-    _check_folder(maindir)
+    _check_folder(options.maindir)
+    maindir: Path = options.maindir.resolve()
+    return maindir, _settings(options, maindir, parser, defaults)
+
+
+def _settings(
+    options: argparse.Namespace,
+    maindir: Path | None,
+    parser: argparse.ArgumentParser,
+    defaults: Mapping[str, Mapping[str, Any]],
+) -> Settings:
+    """Read the settings of a MAINDIR, or those of the flags and ``--config`` alone."""
     flags: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     for name, value in vars(options).items():
         section, dot, key = name.partition(".")
@@ -163,10 +193,10 @@ def _prepare(
         load_settings(None, flags)
     except SettingsError as error:
         parser.error(str(error).removeprefix("the command line: "))
-    file: Path | None = options.config or maindir / SETTINGS_FILE
-    if options.config is None and file is not None and not file.exists():
-        file = None
-    return maindir.resolve(), load_settings(file, flags, defaults)
+    file: Path | None = options.config
+    if file is None and maindir is not None and (maindir / SETTINGS_FILE).exists():
+        file = maindir / SETTINGS_FILE
+    return load_settings(file, flags, defaults)
 
 
 def _check_folder(maindir: Path) -> None:

@@ -1,12 +1,15 @@
 """What is said where: the console for people and the journal, a rotating file for later."""
 
+import contextlib
 import logging
 import logging.handlers
 import os
 import sys
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
-__all__ = ["LEVELS", "start_logging"]
+__all__ = ["LEVELS", "about", "open_log_file", "start_logging"]
 
 LEVELS = {
     1: logging.CRITICAL,
@@ -22,11 +25,14 @@ _UNPRINTABLE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)
 _CHATTER = ("matplotlib", "PIL", "apscheduler", "asyncio")
 
 
+_about: ContextVar[str] = ContextVar("about", default="")
+
+
 class _Line(logging.Formatter):
     """One record as one line; what came from a file cannot steer the terminal."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        record.message = record.message.translate(_UNPRINTABLE)
+        record.message = (_about.get() + record.message).translate(_UNPRINTABLE)
         return super().formatMessage(record)
 
 
@@ -45,6 +51,38 @@ class _File(logging.handlers.RotatingFileHandler):
             super().handleError(record)
 
 
+@contextlib.contextmanager
+def about(night: str, file: logging.Handler | None = None) -> Iterator[None]:
+    """Begin each line with a night's name, and write it into that night's log file too."""
+    root = logging.getLogger()
+    token = _about.set(f"{night}: ")
+    if file is not None:
+        root.addHandler(file)
+    try:
+        yield
+    finally:
+        _about.reset(token)
+        if file is not None:
+            root.removeHandler(file)
+
+
+def open_log_file(file: Path) -> logging.Handler:
+    """Open a log file, always written at DEBUG, five files of 5 MB at most.
+
+    Raises
+    ------
+    OSError
+        It cannot be made.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    log_file = _File(file, maxBytes=5_000_000, backupCount=4, encoding="utf-8")
+    log_file.setLevel(logging.DEBUG)
+    log_file.setFormatter(
+        _Line("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S%z")
+    )
+    return log_file
+
+
 def start_logging(level: int, file: Path | None) -> None:
     """Set up logging for a command: never called on import.
 
@@ -53,7 +91,7 @@ def start_logging(level: int, file: Path | None) -> None:
     level : int
         Of the console.
     file : Path or None
-        Always written at DEBUG, five files of 5 MB at most.
+        The log file; see :func:`open_log_file`.
     """
     console = logging.StreamHandler(sys.stderr)
     console.setLevel(level)
@@ -65,16 +103,9 @@ def start_logging(level: int, file: Path | None) -> None:
     trouble = ""
     if file is not None:
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            log_file = _File(file, maxBytes=5_000_000, backupCount=4, encoding="utf-8")
+            handlers.append(open_log_file(file))
         except OSError as error:
             trouble = f"{file}: no log file is written: {error.strerror}"
-        else:
-            log_file.setLevel(logging.DEBUG)
-            log_file.setFormatter(
-                _Line("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S%z")
-            )
-            handlers.append(log_file)
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)

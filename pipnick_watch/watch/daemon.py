@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 STOP_S = 5.0
 """Frames that are being measured when the daemon is stopped have this long to end."""
 
+SAID = 3
+"""MAINDIRs that systemd's line has room for, the most urgent first."""
+
 JOBS = (("pictures", 60.0), ("summary", 60.0), ("metrics", 10.0))
 """What may be late, and how often it is asked for, seconds."""
 
@@ -91,11 +94,19 @@ class Loop:
     wake : threading.Event
         Set when there is something to do.
     metrics : MetricsFile or None
+    idle_line : str
+        What systemd shows while nothing is followed.
     """
 
     def __init__(
-        self, pool: WorkerPool, wake: threading.Event, metrics: MetricsFile | None = None
+        self,
+        pool: WorkerPool,
+        wake: threading.Event,
+        metrics: MetricsFile | None = None,
+        *,
+        idle_line: str = "",
     ) -> None:
+        self.idle_line = idle_line
         self.pool = pool
         self.wake = wake
         self.metrics = metrics
@@ -172,5 +183,5 @@ class Loop:
         stalled = [text for one in self._followed if (text := one.stalled())]
         if not stalled:
             service.alive()
-        lines = [one_line(one.status) for one in self._followed]
-        service.say(lines[0] if len(lines) == 1 else f"{len(lines)} nights; " + " | ".join(lines))
+        lines = [f"{one.layout.maindir.name}: {one_line(one.status)}" for one in self._followed]
+        service.say(" | ".join(lines[:SAID]) or self.idle_line)

@@ -52,6 +52,8 @@ class Following:
         The watch stands and the first scan is next; or it is clear that there is nothing to scan.
     active_at : float
         Monotonic time at which something was last recorded, or the following began.
+    changed : float
+        Unix time at which something was last recorded; 0 when nothing was.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Following:
         self.watch.also(self.layout.solutions, recursive=True)
         self.stands = False
         self.active_at = time.monotonic()
+        self.changed = 0.0
         self.status = Status()
         self._missing = ""
         self._begun = False
@@ -123,6 +126,16 @@ class Following:
         if mark is not None and now - since > STALLED_S:
             return f"frames are ready, and none was taken for {now - since:.0f} s"
         return ""
+
+    def quiet_for(self, now: float) -> float:
+        """Count the seconds since something was to do or was recorded."""
+        return now - self.active_at if self._missing or self.night.idle else 0.0
+
+    def at_rest(self) -> bool:
+        """Look through the folder; tell whether there is nothing to do for now."""
+        if not self._absent():
+            self._rescan(time.monotonic())
+        return bool(self._missing) or (self._begun and self.night.idle)
 
     def finish(self, patience_s: float, state: str = "stopped") -> None:
         """Publish what is measured within ``patience_s``, sum up, and say that it ends."""
@@ -245,7 +258,7 @@ class Following:
         if now < self._file.due:
             return
         if self._begun and not self._missing and self.tally.refresh():
-            self.active_at = now
+            self.active_at, self.changed = now, time.time()
             self._unsummed = bool(sum(self.night.outbox.counts.values()))
         self._say()
 

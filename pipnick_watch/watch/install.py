@@ -97,11 +97,9 @@ def unit_text(
     user, group = _owner(where)
     command = _command()
     what = "%f" if nights is None else f"--nights {_quoted(_absolute(nights))}"
-    path = ":".join(dict.fromkeys([str(command.parent), "/usr/local/bin", "/usr/bin", "/bin"]))
     room = "-%f" if nights is None else _quoted(f"-{where}")
     filled = {
         "ExecStart": " ".join([_quoted(str(command)), what, *map(_quoted, flags)]),
-        "Environment=PATH": path,
         "User": f"{user}\nGroup={group}",
         "ReadWritePaths": " ".join([room, *(_quoted(f"-{folder}") for folder in writable)]),
     }
