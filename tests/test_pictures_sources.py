@@ -2,12 +2,14 @@
 
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.text import Text
-from picture_cases import make_case, with_flags
+from picture_cases import make_case, make_psf, with_flags
 
+import pipnick_watch
 from pipnick_watch.photometry.flags import Flag
 from pipnick_watch.pictures.picture import prepare_picture
 from pipnick_watch.pictures.png import write_png
@@ -161,13 +163,21 @@ def test_fluxes_are_short(flux, text):
 
 def test_no_own_source_names_pyplot():
     """No module of the package imports pyplot, and only pictures imports matplotlib."""
-    import pipnick_watch
-
-    package = next(iter(pipnick_watch.__path__))
-    from pathlib import Path
-
-    for path in Path(package).rglob("*.py"):
+    for path in Path(pipnick_watch.__path__[0]).rglob("*.py"):
         code = path.read_text(encoding="utf-8")
         assert not re.search(r"^\s*(from|import) .*pyplot", code, re.MULTILINE), path
         if path.parent.name != "pictures":
             assert not re.search(r"^\s*(from|import) matplotlib", code, re.MULTILINE), path
+
+
+@pytest.mark.parametrize(
+    "name", ["data", "model", "residual", "radius", "profile", "model_profile"]
+)
+def test_a_psf_with_holes_is_drawn(name, tmp_path):
+    """Pixels and rings that no star covered are nan: they stay empty."""
+    frame, measurement = make_case(n_sources=3)
+    psf = make_psf()
+    getattr(psf, name)[...] = math.nan
+    object.__setattr__(psf, "fwhm", math.nan)
+    object.__setattr__(measurement, "psf", psf)
+    write_png(draw(frame, measurement), tmp_path / "picture.png")

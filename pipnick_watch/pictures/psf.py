@@ -69,7 +69,7 @@ def _draw_profile(figure: Figure, psf: PsfView, facts: FrameFacts, box: Box) -> 
     """Draw flux per pixel against distance from the centre, as a fraction of the model's peak."""
     axes = add_axes(figure, box)
     peak = _peak(psf.model_profile)
-    reach = float(np.max(psf.radius, initial=psf.fwhm))
+    reach = float(np.max(psf.radius, where=np.isfinite(psf.radius), initial=1.0))
     axes.axhline(0.0, color=DIM, linewidth=0.6)
     half = psf.fwhm / 2.0
     if math.isfinite(half):
