@@ -1,4 +1,4 @@
-"""How much light lies within a radius of each source?"""
+"""How much light lies within a radius of each source."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""How bright is the sky, and how noisy is a pixel of it, everywhere in the frame?
+"""How bright is the sky, and how noisy is a pixel of it, everywhere in the frame.
 
 Both come from clipped statistics of boxes. A box is sorted once; clipping then only moves the
 ends of what counts, so that a map costs a few tens of milliseconds.
@@ -104,7 +104,7 @@ def _clipped(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Clip each sorted row (nan last) around its median; return level, rms and count.
 
-    ``mode``: stars that are not known yet leave the mean above the median; go beyond it.
+    ``mode`` is for frames whose bright stars are not taken off yet.
     """
     out = np.zeros((3, len(ordered)))
     for row, values in enumerate(ordered):
@@ -126,10 +126,10 @@ def _clipped(
                 break
         some = values[low:high]
         mean, median = float(some.mean(dtype=np.float64)), float(middle)
-        level = mean
-        if mode:
-            skewed = abs(mean - median) > 0.3 * float(sigma)
-            level = median if skewed else 2.5 * median - 1.5 * mean
+        # faint stars leave the mean above the median; bright ones move the median as well
+        level = median
+        if mode and abs(mean - median) < 0.3 * float(sigma):
+            level -= 1.5 * (mean - median)
         out[:, row] = level, float(sigma), high - low
     return out[0], out[1], out[2]
 

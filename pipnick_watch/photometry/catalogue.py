@@ -1,4 +1,4 @@
-"""How does a measurement become the table that is published?"""
+"""How does a measurement become the table that is published."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""How does a fitted flux become the light within ``ref_radius``?"""
+"""How does a fitted flux become the light within ``ref_radius``."""
 
 from dataclasses import dataclass
 

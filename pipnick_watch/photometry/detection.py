@@ -76,7 +76,7 @@ def filtered_peaks(
     iy, ix : ndarray of int
         Brightest first; the outermost pixels do not count.
     """
-    ny, nx = filtered.shape
+    nx = filtered.shape[1]
     above = filtered > threshold
     above[[0, -1], :] = False
     above[:, [0, -1]] = False

@@ -1,4 +1,4 @@
-"""How much light do the sources put on each pixel?"""
+"""How much light do the sources put on each pixel."""
 
 import numpy as np
 import numpy.typing as npt

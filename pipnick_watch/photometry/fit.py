@@ -1,4 +1,4 @@
-"""Where is each source and how bright is it, all sources of the frame fitted at once?
+"""Where is each source and how bright is it, all sources of the frame fitted at once.
 
 A damped Gauss-Newton fit of x, y and flux.  A source touches only the pixels of its own window,
 so the Jacobian is sparse and a step is one sparse solve (the approach of crowdsource, Schlafly et
@@ -28,6 +28,7 @@ FIT_FWHM = 1.2
 WALK_FWHM = 0.75  # how far a source may get from where it was found
 STRIDE_FWHM = 0.25  # and in one step
 DAMPING = 1e-5
+LEAST_FLUX = 1e-6  # electrons: steps are divided by the flux
 SETTLED = 0.05  # of the standard error: a step this small is the last one
 
 
@@ -68,17 +69,19 @@ class _Patch:
 
     def total(self, values: FloatArray) -> FloatArray:
         """Add up the windows, shape (m,)."""
-        return np.bincount(self.local.ravel(), weights=values.ravel(), minlength=len(self.pixels))
+        light = values.ravel()
+        sums = np.bincount(self.local.ravel(), weights=light, minlength=len(self.pixels))
+        return sums.astype(np.float64, copy=False)
 
 
 def _patch(scene: Scene, sources: Sources, radius: float) -> _Patch:
-    """Number the pixels of the sources' windows."""
+    """Give the pixels of the sources' windows their numbers."""
     window = disk(radius)
     ix, iy = sources.pixel
     index = scene.canvas.indices(ix, iy, window)
     if index.size < 20000:
-        pixels, local = np.unique(index, return_inverse=True)
-        local = local.reshape(index.shape).astype(np.int32)
+        pixels, inverse = np.unique(index, return_inverse=True)
+        local = inverse.reshape(index.shape).astype(np.int32)
     else:
         touched = np.zeros(scene.canvas.size, dtype=bool)
         touched[index] = True
@@ -204,7 +207,7 @@ def _advance(
 ) -> tuple[FloatArray, FloatArray, FloatArray, BoolArray]:
     """Take a step, with limits on each part of it; say who is at the end of its leash."""
     stride, bound = STRIDE_FWHM * fwhm + 0.1, WALK_FWHM * fwhm + 0.5
-    flux = np.maximum(now.flux + step[:, 0], 0.2 * now.flux)
+    flux = np.maximum(np.maximum(now.flux + step[:, 0], 0.2 * now.flux), LEAST_FLUX)
     x = now.x + (step[:, 1] / now.flux).clip(-stride, stride)
     y = now.y + (step[:, 2] / now.flux).clip(-stride, stride)
     far = np.hypot(x - now.x_first, y - now.y_first)

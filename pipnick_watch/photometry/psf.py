@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
-    "DRIFT_TERMS", "FREE_TERMS", "INTEGRATE_BELOW", "TERMS", "Psf", "correction_gradient", "correction_terms", "drift_basis",
+    "DRIFT_TERMS", "FREE_TERMS", "INTEGRATE_BELOW", "TERMS", "Psf", "correction_gradient",
+    "correction_terms", "drift_basis",
     "fallback_psf", "integration_nodes", "quadratic_form",
 ]  # fmt: skip
 
@@ -238,7 +239,7 @@ def _polynomial(c: FloatArray, u: FloatArray, v: FloatArray) -> FloatArray:
     inner *= v
     inner *= v
     out += inner
-    return out
+    return np.asarray(out)
 
 
 def correction_gradient(

@@ -1,4 +1,4 @@
-"""Which PSF do the frame's own bright, isolated stars show?"""
+"""Which PSF do the frame's own bright, isolated stars show."""
 
 from dataclasses import dataclass, replace
 
@@ -115,7 +115,7 @@ class _Layout:
         )  # fmt: skip
 
     def prior(self, start: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Expected values and inverse variances of the shared parameters."""
+        """Return what is expected of the shared parameters, and the inverse variances."""
         spread = np.concatenate(
             [DRIFT_PRIOR, *[SHAPE_PRIOR] * (self.fields - 1), [BETA_PRIOR],
              np.full(len(self.terms), CORRECTION_PRIOR)]

@@ -1,4 +1,4 @@
-"""Which stars show the frame's PSF, and what do their stamps hold?"""
+"""Which stars show the frame's PSF, and what do their stamps hold."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,7 +7,7 @@ from pipnick_watch.photometry.groups import neighbour_pairs
 from pipnick_watch.photometry.psf import Psf
 from pipnick_watch.photometry.psf_fit import PsfStars
 from pipnick_watch.photometry.sources import Scene, Sources
-from pipnick_watch.photometry.stamps import disk
+from pipnick_watch.photometry.stamps import Window, disk, ring
 
 __all__ = ["choose_psf_stars", "cut_psf_stars"]
 
@@ -15,13 +15,12 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 MOST = 60
-STAMP_FWHM = 2.5
+CORE_FWHM = 2.0  # every pixel up to here,
+WINGS_FWHM = 4.0  # and a few of those up to here, once the neighbours are known
 LEAST_SNR = 20.0
 
 
-def choose_psf_stars(
-    scene: Scene, psf: Psf, sources: Sources, *, crowding: float, suspect: npt.NDArray[np.bool_]
-) -> IntArray:
+def choose_psf_stars(scene: Scene, psf: Psf, sources: Sources, *, crowding: float) -> IntArray:
     """Choose bright, isolated, unsaturated stars whose core is whole, brightest first.
 
     Parameters
@@ -29,8 +28,6 @@ def choose_psf_stars(
     crowding : float
         Most light that neighbours may have within the stamp, as a share of the star's own:
         small as long as they are not subtracted.
-    suspect : ndarray of bool, shape (n,)
-        Sources that are no single stars.
     """
     n = len(sources)
     if n == 0:
@@ -39,11 +36,11 @@ def choose_psf_stars(
     ix, iy = sources.pixel
     core = canvas.indices(ix, iy, disk(1.0 * psf.fwhm))
     whole = scene.good[core].all(axis=1)
-    body = canvas.indices(ix, iy, disk(STAMP_FWHM * psf.fwhm))
+    body = canvas.indices(ix, iy, disk(CORE_FWHM * psf.fwhm))
     whole &= scene.good[body].mean(axis=1) > 0.7
     noise = np.sqrt(scene.sky_variance[canvas.at(ix, iy)])
     snr = flux * psf.peak(sources.x, sources.y) / np.maximum(noise, 1e-12) * psf.fwhm * 0.75
-    pairs = neighbour_pairs(sources.x, sources.y, 1.5 * STAMP_FWHM * psf.fwhm)
+    pairs = neighbour_pairs(sources.x, sources.y, 2.0 * CORE_FWHM * psf.fwhm)
     apart = np.hypot(*(
         one[pairs[:, 0]] - one[pairs[:, 1]] for one in (sources.x, sources.y)
     )) / psf.fwhm  # fmt: skip
@@ -52,7 +49,7 @@ def choose_psf_stars(
     rival = np.zeros(n)
     np.add.at(rival, pairs[:, 0], flux[pairs[:, 1]] * reach)
     np.add.at(rival, pairs[:, 1], flux[pairs[:, 0]] * reach)
-    fit = whole & ~sources.saturated & ~suspect & (snr > LEAST_SNR)
+    fit = whole & ~sources.saturated & (snr > LEAST_SNR)
     order = np.argsort(-flux, kind="stable")
     chosen = order[(fit & (rival < crowding * flux))[order]]
     if len(chosen) < 3:
@@ -60,7 +57,7 @@ def choose_psf_stars(
         bright = order[fit[order]][:40]
         chosen = bright[np.argsort((rival / flux)[bright], kind="stable")][:10]
         chosen = chosen[(rival / flux)[chosen] < 3.0 * crowding + 0.5]
-    return chosen[:MOST]
+    return np.asarray(chosen[:MOST])
 
 
 def cut_psf_stars(
@@ -68,7 +65,7 @@ def cut_psf_stars(
 ) -> PsfStars:
     """Cut the stamps of the chosen stars, the others subtracted where a model of them is known."""
     canvas = scene.canvas
-    window = disk(STAMP_FWHM * psf.fwhm + 1.0)
+    window = _window(psf.fwhm, wings=model is not None)
     one = sources.keep(chosen)
     ix, iy = one.pixel
     index = canvas.indices(ix, iy, window)
@@ -86,3 +83,16 @@ def cut_psf_stars(
         data=data, variance=variance, px=px, py=py, x=one.x, y=one.y, flux=one.flux,
         rms=np.sqrt(np.median(quiet, axis=1)) + 1e-12,
     )  # fmt: skip
+
+
+def _window(fwhm: float, *, wings: bool) -> Window:
+    """Make the stamps' window: the core, and some of the pixels of the wings."""
+    core = disk(CORE_FWHM * fwhm + 1.0)
+    if not wings:
+        return core
+    outer = ring(CORE_FWHM * fwhm + 1.0, WINGS_FWHM * fwhm + 1.0)
+    step = 3 if fwhm > 8.0 else 2
+    some = (outer.ox % step == 0) & (outer.oy % step == 0)
+    return Window(
+        ox=np.concatenate([core.ox, outer.ox[some]]), oy=np.concatenate([core.oy, outer.oy[some]])
+    )

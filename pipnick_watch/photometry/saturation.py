@@ -1,4 +1,4 @@
-"""Which stars are saturated, which pixels must their fit leave out, and how bright are they?"""
+"""Which stars are saturated, which pixels their fit must leave out, and how bright they are."""
 
 from dataclasses import dataclass
 
@@ -25,6 +25,7 @@ SQUARE = np.ones((3, 3), dtype=bool)
 NEAR = 0.7  # of the saturation level: a masked run that touches such a core is part of it
 ROUND = 0.75  # a star is where the core is this wide, compared to where it is widest
 RING_FWHM = 1.5  # how far beyond the core the fit of a saturated star goes
+RIM = 0.04  # of the saturation level: least light around a star's core
 MISFIT = 0.05  # of its light: the wings are not known better
 
 
@@ -67,6 +68,7 @@ def find_saturated(data: FloatArray, mask: BoolArray, level: float) -> Saturated
     pixels = binary_dilation(seed, structure=SQUARE)
     blobs, _ = label(pixels, structure=SQUARE)
     places: list[tuple[float, float, float]] = []
+    sky = float(np.median(data[::16, ::16]))
     for k, where in enumerate(find_objects(blobs), start=1):
         core = (blobs[where] == k) & seed[where]
         if not (core & bright[where]).any():
@@ -74,10 +76,28 @@ def find_saturated(data: FloatArray, mask: BoolArray, level: float) -> Saturated
         depth = distance_transform_edt(np.pad(core, 1))[1:-1, 1:-1]
         top = (depth >= ROUND * depth.max()) & (depth == maximum_filter(depth, size=5))
         places += [
-            (x + where[1].start, y + where[0].start, radius) for x, y, radius in _apart(depth, top)
+            (x + where[1].start, y + where[0].start, radius)
+            for x, y, radius in _apart(depth, top)
+            if _shines(
+                data, seed, x + where[1].start, y + where[0].start, radius, sky + RIM * level
+            )
         ]
     table = np.array(places, dtype=np.float64).reshape(-1, 3)
     return SaturatedCores(pixels=pixels, x=table[:, 0], y=table[:, 1], radius=table[:, 2] + 1.0)
+
+
+def _shines(
+    data: FloatArray, core: BoolArray, x: float, y: float, radius: float, least: float
+) -> bool:
+    """Say whether there is light around a core: a cosmic ray has none."""
+    reach = int(np.ceil(radius + 1.5))
+    rows = slice(max(round(y) - reach, 0), round(y) + reach + 1)
+    columns = slice(max(round(x) - reach, 0), round(x) + reach + 1)
+    iy, ix = np.mgrid[rows, columns][
+        :, : data[rows, columns].shape[0], : data[rows, columns].shape[1]
+    ]
+    rim = (np.hypot(ix - x, iy - y) <= radius + 1.5) & ~core[rows, columns]
+    return bool(rim.any()) and float(np.percentile(data[rows, columns][rim], 80.0)) > least
 
 
 def _apart(depth: FloatArray, top: BoolArray) -> list[tuple[float, float, float]]:

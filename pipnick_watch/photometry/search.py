@@ -36,7 +36,8 @@ def find_first(
 ) -> Sources:  # fmt: skip
     """Find the sources of a frame without sky; saturated cores give one each."""
     share, peak = filter_response(psf)
-    filtered = smooth(fill_masked(light, bad, psf.fwhm), KERNEL * psf.fwhm)
+    whole = fill_masked(light, bad, psf.fwhm)
+    filtered = smooth(whole, KERNEL * psf.fwhm)
     iy, ix = filtered_peaks(filtered, MARGIN * thresh * share * rms)
     clear = away_from(ix, iy, cores.x, cores.y, cores.radius + GLARE * psf.fwhm)
     iy, ix = iy[clear], ix[clear]

@@ -1,4 +1,4 @@
-"""Is a source a star, sharper than one, broader, or two in one?"""
+"""Is a source a star, sharper than one, broader, or two in one."""
 
 import numpy as np
 import numpy.typing as npt

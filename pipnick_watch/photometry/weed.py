@@ -17,13 +17,14 @@ CLOSEST = 0.55  # FWHM: two sources nearer than this are one
 TOO_SHARP = -0.45
 BROAD = 1.0  # excess of a source's minor axis from which it is taken for part of a galaxy
 BROAD_FWHM = 2.5  # how near such parts are to each other
+LATER_DOUBT = 0.3  # least peak of a source found later, as a share of the others' light there
 GLARE_FWHM = 4.0
 GLARE_DOUBT = 0.5
 LEAST_CORE = 0.35  # share of the core's pixels that must be good
 
 
 def believable(
-    scene: Scene, psf: Psf, sources: Sources, rms: FloatArray, thresh: float, doubt: float
+    scene: Scene, psf: Psf, sources: Sources, rms: FloatArray, thresh: float
 ) -> BoolArray:  # fmt: skip
     """Say which sources to keep.
 
@@ -33,8 +34,6 @@ def believable(
         Noise of a sky pixel.
     thresh : float
         Least peak in units of ``rms``.
-    doubt : float
-        Least peak of a source found in the residuals, as a share of the others' light there.
     """
     ny, nx = scene.canvas.shape
     ix, iy = sources.pixel
@@ -45,7 +44,7 @@ def believable(
     later = sources.iteration > 1
     if later.any():
         others = light_of_others(psf, sources)
-        keep &= ~later | (peak > doubt * others)
+        keep &= ~later | (peak > LATER_DOUBT * others)
     # a cosmic ray is sharper than the PSF
     sharp = (sources.minor < TOO_SHARP) & (sources.minor < -4.0 * sources.shape_err)
     keep &= ~sharp | sources.saturated
@@ -75,7 +74,7 @@ def light_of_others(psf: Psf, sources: Sources) -> FloatArray:
         (sources.x[one] - sources.x[other])[:, None], (sources.y[one] - sources.y[other])[:, None],
         sources.x[other], sources.y[other],
     )[:, 0]  # fmt: skip
-    return np.bincount(one, weights=light, minlength=len(sources))
+    return np.bincount(one, weights=light, minlength=len(sources)).astype(np.float64, copy=False)
 
 
 def one_of_each_galaxy(psf: Psf, sources: Sources) -> BoolArray:

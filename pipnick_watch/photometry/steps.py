@@ -1,0 +1,182 @@
+"""What is done again and again while a frame is measured: fit, draw, sky, PSF, weeding."""
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from pipnick_watch.photometry.background import measure_sky
+from pipnick_watch.photometry.draw import draw_cores, draw_wings
+from pipnick_watch.photometry.fit import fit_sources, neighbourhood
+from pipnick_watch.photometry.noise import sky_noise
+from pipnick_watch.photometry.psf import Psf
+from pipnick_watch.photometry.psf_fit import fit_psf
+from pipnick_watch.photometry.psf_stars import choose_psf_stars, cut_psf_stars
+from pipnick_watch.photometry.saturation import fit_saturated
+from pipnick_watch.photometry.shape import measure_shapes
+from pipnick_watch.photometry.sources import Scene, Sources
+from pipnick_watch.photometry.stamps import Canvas
+from pipnick_watch.photometry.state import State
+from pipnick_watch.photometry.weed import believable
+
+__all__ = ["drop", "make_scene", "refine_psf", "refit", "refit_around", "resky", "settle", "weed"]
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
+
+WEEDINGS = 4  # rounds of dropping what is not believed
+
+
+def refine_psf(state: State, *, corrected: bool, first: bool = False) -> State:
+    """Fit the PSF to the stars that show it."""
+    chosen = choose_psf_stars(state.scene, state.psf, state.sources, crowding=0.1 if first else 0.5)
+    if len(chosen) == 0:
+        return state
+    model = None if first else state.model
+    stars = cut_psf_stars(state.scene, state.psf, state.sources, chosen, model)
+    elliptical = state.settings.photometry.fittype == "ellip"
+    fresh = first or not state.psf.correction.any()
+    psf, _ = fit_psf(
+        stars, state.psf, elliptical=elliptical, corrected=corrected, rounds=8 if fresh else 4
+    )
+    return replace(state, psf=psf)
+
+
+def refit(state: State, rounds: int) -> State:
+    """Fit all sources, and draw them."""
+    scene, psf, radius = state.scene, state.psf, state.radius
+    canvas, sources = scene.canvas, state.sources
+    full = np.flatnonzero(sources.saturated)
+    glare, errors = state.glare, state.saturated_errors
+    if len(full):
+        some, errors = fit_saturated(scene, psf, sources.keep(full), state.model - glare)
+        sources = sources.put(full, x=some.x, y=some.y, flux=some.flux, converged=some.converged)
+        glare = np.zeros(canvas.size)
+        draw_cores(glare, canvas, psf, some, radius)
+        draw_wings(glare, canvas, psf, some, radius, scene.rms)
+    plain = np.flatnonzero(~sources.saturated)
+    fitted = fit_sources(scene, psf, sources.keep(plain), state.wings + glare, radius, rounds)
+    wings = np.zeros(canvas.size)
+    draw_wings(wings, canvas, psf, fitted, radius, scene.rms)
+    model = wings + glare
+    draw_cores(model, canvas, psf, fitted, radius)
+    return replace(
+        state, sources=taken_over(sources, plain, fitted), wings=wings, glare=glare, model=model,
+        saturated_errors=errors,
+    )  # fmt: skip
+
+
+def taken_over(sources: Sources, rows: IntArray, fitted: Sources) -> Sources:
+    """Put what was fitted in its place."""
+    return sources.put(
+        rows, x=fitted.x, y=fitted.y, flux=fitted.flux, converged=fitted.converged,
+        near_bound=fitted.near_bound,
+    )  # fmt: skip
+
+
+def refit_around(
+    state: State, new: IntArray, *, dropped: Sources | None = None, around: IntArray | None = None
+) -> State:
+    """Fit some sources and those near them, the others held, and draw them anew.
+
+    With ``mode = "new"`` the sources of the first detection are always held.
+
+    Parameters
+    ----------
+    new : ndarray of int
+        Sources that are not in the model yet.
+    dropped : Sources, optional
+        Sources that are no longer among them, but still in the model.
+    around : ndarray of int, optional
+        Other sources to fit, with those near them.
+    """
+    scene, psf, radius = state.scene, state.psf, state.radius
+    canvas = scene.canvas
+    wanted = new if around is None else np.union1d(new, around)
+    some = neighbourhood(state.sources, wanted, 2.0 * radius)
+    if dropped is not None and len(dropped):
+        both = state.sources.join(dropped)
+        gone = np.arange(len(state.sources), len(both))
+        near = neighbourhood(both, gone, 2.0 * radius)
+        some = np.union1d(some, near[near < len(state.sources)])
+    free = ~state.sources.saturated
+    if state.settings.photometry.mode == "new":
+        free &= state.sources.iteration > 1
+    some = some[free[some]]
+    old = state.sources.keep(np.setdiff1d(some, new))
+    if dropped is not None:
+        old = old.join(dropped)
+    wings, model = state.wings.copy(), state.model.copy()
+    draw_cores(model, canvas, psf, old, radius, -1.0)
+    held = model.copy()
+    fitted = fit_sources(scene, psf, state.sources.keep(some), held, radius, 6)
+    draw_cores(model, canvas, psf, fitted, radius)
+    for flat in (wings, model):
+        draw_wings(flat, canvas, psf, old, radius, scene.rms, -1.0)
+        draw_wings(flat, canvas, psf, fitted, radius, scene.rms)
+    sources = taken_over(state.sources, some, fitted)
+    return replace(state, sources=sources, wings=wings, model=model)
+
+
+def resky(state: State) -> State:
+    """Measure the sky again, without the sources."""
+    canvas, data = state.scene.canvas, state.frame.data
+    sky = measure_sky(
+        data - canvas.crop(state.model), state.bad, box_side(state.psf), prior=state.sky.level
+    )
+    rms, noise = sky_noise(data, state.bad, state.frame.uncert, sky, box_side(state.psf))
+    scene = make_scene(canvas, data - sky.level, state.bad, rms, sky.median_rms)
+    return replace(state, sky=sky, noise=noise, scene=scene)
+
+
+def weed(state: State, thresh: float) -> State:
+    """Drop what is no source, and fit the rest again, until all are believed."""
+    for _ in range(WEEDINGS):
+        new = np.flatnonzero(np.isnan(state.sources.major))
+        sources = measure_shapes(state.scene, state.psf, state.sources, state.model, new)
+        state = replace(state, sources=sources)
+        keep = believable(state.scene, state.psf, sources, state.sky.rms, thresh)
+        if keep.all():
+            break
+        state = drop(state, keep)
+    return state
+
+
+def drop(state: State, keep: BoolArray) -> State:
+    """Keep some sources only, and fit those near the dropped ones again."""
+    if keep.all():
+        return state
+    dropped = state.sources.keep(~keep)
+    state = replace(state, sources=state.sources.keep(keep))
+    return refit_around(state, np.zeros(0, dtype=np.int64), dropped=dropped)
+
+
+def settle(state: State) -> State:
+    """Go on with the sources that have not settled yet."""
+    moving = np.flatnonzero(~state.sources.converged & ~state.sources.saturated)
+    return refit_around(state, moving[:0], around=moving) if len(moving) else state
+
+
+def make_scene(
+    canvas: Canvas, light: FloatArray, bad: BoolArray, rms: FloatArray, typical: float
+) -> Scene:
+    """Pad what the fit needs.
+
+    Parameters
+    ----------
+    light, rms : ndarray, shape (ny, nx)
+        Frame without sky, and the noise of a sky pixel.
+    typical : float
+        Of ``rms``.
+    """
+    light[bad] = 0.0
+    return Scene(
+        canvas=canvas, data=canvas.pad(light), sky_variance=canvas.pad(rms**2),
+        good=canvas.pad(~bad), rms=typical,
+    )  # fmt: skip
+
+
+def box_side(psf: Psf) -> int:
+    """Side of the sky's boxes: as small as the stars allow."""
+    return int(np.clip(6.0 * psf.fwhm, 32, 64))
