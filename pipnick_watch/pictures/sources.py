@@ -85,9 +85,9 @@ def _draw_sources(view: FrameView, picture: SourcePicture) -> None:
 
 def _draw_legend(figure: Figure, picture: SourcePicture) -> None:
     """Say below the frame what the marks and the numbers mean."""
-    axes = add_axes(figure, (0.0, 0.0, 740.0, 40.0))
+    axes = add_axes(figure, (0.0, 0.0, 780.0, 40.0))
     axes.set_axis_off()
-    axes.set_xlim(0.0, 740.0)
+    axes.set_xlim(0.0, 780.0)
     axes.set_ylim(0.0, 40.0)
     x = 60.0
     for kind, (name, shape, colour) in MARKS.items():
@@ -102,7 +102,7 @@ def _draw_legend(figure: Figure, picture: SourcePicture) -> None:
     if n_sources == 0:
         return
     if n_sources <= WITH_ID:
-        text = "labels: number in the catalogue, flux_psf in e⁻"
+        text = "labels: number and flux_psf in e⁻"
     elif n_sources <= LABELLED:
         text = "labels: flux_psf in e⁻"
     else:
@@ -110,7 +110,7 @@ def _draw_legend(figure: Figure, picture: SourcePicture) -> None:
     add_text(axes, 54.0, 8.0, f"{text} (k = 10³, M = 10⁶)", size=8.5, color=DIM, va="center")
     add_text(
         axes,
-        734.0,
+        774.0,
         8.0,
         _count_flags(picture, 46),
         size=8.5,
