@@ -11,7 +11,7 @@ from pathlib import Path
 
 from astropy.utils.exceptions import AstropyWarning
 
-from pipnick_watch.camera import Camera
+from pipnick_watch.camera import Camera, Keywords
 from pipnick_watch.errors import FrameError, FrameNotReadyError
 from pipnick_watch.header import ReadAt, number
 from pipnick_watch.outline import Outline, open_regular, outline_of
@@ -19,7 +19,7 @@ from pipnick_watch.pixels import BoolArray, FloatArray, check_sums, one_line, re
 from pipnick_watch.settings import Settings
 from pipnick_watch.times import airmass_at, angle_degrees, barycentric_jd, mjd_of, split_time
 
-__all__ = ["Frame", "read_frame"]
+__all__ = ["Frame", "pointing_of", "read_frame"]
 
 MAX_WARNINGS = 10
 YOUNG_NS = 11_000_000  # a tick is 10 ms at the coarsest
@@ -193,10 +193,7 @@ def _facts(sketch: Outline, settings: Settings, notes: list[str]) -> dict[str, f
     difference = (end - start) * 86400 - exptime
     if abs(difference) > CLOCK_TOLERANCE + 0.01 * exptime:
         notes.append(f"the exposure's end is {difference:.1f} s from its start + exposure time")
-    ra = angle_degrees(sketch.first(keywords.ra), hours=True)
-    dec = angle_degrees(sketch.first(keywords.dec), hours=False)
-    if not abs(dec) <= 90 or math.isnan(ra):
-        ra = dec = math.nan
+    ra, dec = pointing_of(sketch, keywords)
     target = settings.targets.get(sketch.object)
     place = ra, dec
     if target is not None and target.ra is not None and target.dec is not None:
@@ -210,6 +207,15 @@ def _facts(sketch: Outline, settings: Settings, notes: list[str]) -> dict[str, f
         "ra": ra,
         "dec": dec,
     }
+
+
+def pointing_of(sketch: Outline, keywords: Keywords) -> tuple[float, float]:
+    """Give the RA and Dec of a header, degrees; nan, both, when it does not say."""
+    ra = angle_degrees(sketch.first(keywords.ra), hours=True)
+    dec = angle_degrees(sketch.first(keywords.dec), hours=False)
+    if not abs(dec) <= 90 or math.isnan(ra):
+        return math.nan, math.nan
+    return ra, dec
 
 
 def _moment(texts: list[str]) -> float:

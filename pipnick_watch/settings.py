@@ -116,6 +116,7 @@ class PlotSettings:
         "draw the initial sources and a sheet of every group",
         flags=("-pi", "--plot_inters", "--plot-inters"),
     )
+    show: bool = knob(False, "open the pictures as they are drawn, where there is a display")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,9 @@ __all__ = ["FileTable", "TableView"]
 ATTEMPTS = 20
 """How often an edit is tried while somebody else keeps writing the table."""
 
+PATIENCE_S = 0.5
+"""The table's lock is also the astrometry's, and no frame waits for the table's sake."""
+
 Signature = tuple[int, int, int, int]
 
 
@@ -143,7 +146,7 @@ class FileTable:
             else:
                 fine.append(row)
         if fine:
-            with own_lock(self.layout.table_lock, self.layout.maindir):
+            with own_lock(self.layout.table_lock, self.layout.maindir, PATIENCE_S):
                 self._retry(lambda: self._try_add(fine))
         return refused
 
@@ -190,7 +193,7 @@ class FileTable:
         self._comment(list(frames), out=False)
 
     def _comment(self, frames: Sequence[str], *, out: bool) -> None:
-        with own_lock(self.layout.table_lock, self.layout.maindir):
+        with own_lock(self.layout.table_lock, self.layout.maindir, PATIENCE_S):
             self._retry(lambda: self._try_comment(frames, out=out))
 
     def _try_comment(self, frames: Sequence[str], *, out: bool) -> bool:

@@ -57,8 +57,8 @@ FREE = FrameLock(held=False)
 
 
 @contextlib.contextmanager
-def own_lock(path: Path, root: Path) -> Iterator[None]:
-    """Hold one of our own locks, waiting for it for ``PATIENCE_S``.
+def own_lock(path: Path, root: Path, patience_s: float = PATIENCE_S) -> Iterator[None]:
+    """Hold one of our own locks, waiting for it for so long.
 
     Parameters
     ----------
@@ -66,6 +66,8 @@ def own_lock(path: Path, root: Path) -> Iterator[None]:
         The lock file; it and its folder are made, and never removed.
     root : Path
         The MAINDIR, which is not made.
+    patience_s : float
+        Seconds.
 
     Raises
     ------
@@ -78,10 +80,10 @@ def own_lock(path: Path, root: Path) -> Iterator[None]:
     make_folder(path.parent, root)
     lock = FileLock(path, poll_interval=POLL_S, fallback_to_soft=False)
     try:
-        _acquire(lock, path, timeout=PATIENCE_S)
+        _acquire(lock, path, timeout=patience_s)
     except Timeout:
         raise RecordsError(
-            f"{path}: {_process(path)} holds it longer than {PATIENCE_S:g} s; tried again later"
+            f"{path}: {_process(path)} holds it longer than {patience_s:g} s; tried again later"
         ) from None
     try:
         yield

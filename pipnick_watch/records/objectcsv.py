@@ -5,6 +5,9 @@ import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from pipnick_watch.columns import CATALOGUE, names
 from pipnick_watch.records import cells
 from pipnick_watch.records.publishing import append_durably, make_folder, write_whole
@@ -16,13 +19,19 @@ __all__ = [
     "file_size",
     "first_frame",
     "has_our_header",
+    "places_of",
     "read_lines",
+    "with_sky",
     "write_lines",
 ]
 
+FloatArray = npt.NDArray[np.float64]
+
 HEADER = cells.header(CATALOGUE).encode()
 _FRAME = names(CATALOGUE).index("frame")
-_SKY = {names(CATALOGUE).index(name) for name in ("ra", "dec")}
+_RA = names(CATALOGUE).index("ra")
+_SKY = {_RA, names(CATALOGUE).index("dec")}
+_X = names(CATALOGUE).index("x_fit")
 
 
 class CatalogueGoneError(Exception):
@@ -122,3 +131,31 @@ def differ_in_sky_only(path: Path, new: bytes) -> bool:
         return rest(read_lines(path)) == rest(new)
     except CatalogueGoneError:
         return False
+
+
+def places_of(lines: str) -> tuple[FloatArray, FloatArray]:
+    """Read ``x_fit`` and ``y_fit`` of a catalogue's lines, each of shape (n,), pixels."""
+    # they stand before the first text, which may hold commas
+    pairs = [line.split(",", _X + 2)[_X : _X + 2] for line in lines.splitlines()]
+    places = np.array(pairs, dtype=np.float64).reshape(-1, 2)
+    return places[:, 0], places[:, 1]
+
+
+def with_sky(lines: str, ra: FloatArray, dec: FloatArray) -> str:
+    """Write ``ra`` and ``dec`` into a catalogue's lines.
+
+    Parameters
+    ----------
+    lines : str
+        Without the header.
+    ra, dec : ndarray, shape (n,)
+        Degrees.
+    """
+    written = []
+    after = len(CATALOGUE) - _RA
+    for line, *place in zip(lines.splitlines(), ra, dec, strict=True):
+        # they stand after the last text, which may hold commas
+        head, _, _, *rest = line.rsplit(",", after)
+        sky = [cells.cell(one, CATALOGUE[_RA + k]) for k, one in enumerate(place)]
+        written.append(",".join([head, *sky, *rest]) + "\n")
+    return "".join(written)

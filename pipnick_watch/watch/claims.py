@@ -91,6 +91,11 @@ class Claims:
             return True
         return entry.status == "failed" and self._can_be_had_now(entry)
 
+    def only_lifted(self, seen: Seen, entry: Entry) -> bool:
+        """Tell whether a file that is wanted is as it was when it was excluded."""
+        same = (entry.size, entry.mtime_ns) == (seen.size, seen.mtime_ns)
+        return entry.status == "excluded" and same and entry.frame not in self.redo
+
     def known_hash(self, name: str, entry: Entry | None) -> str:
         """Give the hash of content that need not be measured, only its time noted."""
         if entry is None or entry.status != "done" or name in self.redo:

@@ -1,29 +1,36 @@
 """Which frames are left out, and why: the file table's comments and the options.
 
 It keeps the file table and the records in agreement: every whole frame has a row; a row that a
-human comments out takes its frame out of the object's CSV, and brings it back.
+human comments out takes its frame out of the object's CSV, and brings it back; what an option
+leaves out is commented out.
 """
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from pipnick_watch.errors import RecordsError
 from pipnick_watch.outline import Outline
 from pipnick_watch.records import Entry, FileTable, Records, TableView, frame_stem
 from pipnick_watch.settings import Settings
 
-__all__ = ["COMMENTED", "Exclusions"]
+__all__ = ["COMMENTED", "Exclusions", "is_focus"]
 
 logger = logging.getLogger(__name__)
 
 COMMENTED = "commented out in astrometry_files.tbl"
 OPTION = "excluded by --"
+LEFT_BEHIND = COMMENTED + " by an earlier --"
+
+FOCUS = "FOCUS"
 
 STEADY_S = 1.0
 """The table is acted on when it has been unchanged for so long: an editor may be at it."""
 
 RETRY_S = 2.0
+
+GIVE_UP_S = 15.0
+"""A table that could not be written for so long keeps ``--once`` no longer."""
 
 
 class Exclusions:
@@ -45,46 +52,122 @@ class Exclusions:
         self.table = FileTable(records.layout)
         self.watch = settings.watch
         self._view = TableView(records.layout, ())
+        self._known = False
         self._seen = self.table.signature()
         self._acted_on: object = None
         self._changed_at = 0.0
-        self._unlisted: dict[str, tuple[str, str]] = {}
+        self._unlisted: dict[str, tuple[str, str, bool]] = {}
+        self._uncommented: set[str] = set()
         self._retry_at = 0.0
+        self._trouble_since = 0.0
         self.trouble = ""
 
     @property
     def busy(self) -> bool:
-        """Whether rows wait to be added, or an edit to be acted on."""
-        return not self.trouble and (bool(self._unlisted) or self._seen != self._acted_on)
+        """Whether the table is still to be written, or an edit to be acted on."""
+        hopeless = self.trouble and time.monotonic() - self._trouble_since > GIVE_UP_S
+        return not hopeless and (self._unwritten or self._seen != self._acted_on)
 
     @property
     def due(self) -> float:
         """Monotonic time at which :meth:`step` has something to do."""
-        if self._seen != self._acted_on or self._unlisted:
+        if self._seen != self._acted_on or self._unwritten:
             return max(self._retry_at, self._changed_at + STEADY_S)
         return float("inf")
 
+    @property
+    def _unwritten(self) -> bool:
+        return bool(self._unlisted or self._uncommented)
+
+    def begin(self) -> list[str]:
+        """Read the table before the first frame is looked at, and act on it.
+
+        Returns
+        -------
+        list of str
+            Frames that were commented in and have to be measured.
+
+        Raises
+        ------
+        TableError, OSError
+            The table cannot be read: nothing is known of what it leaves out.
+        RecordsError
+            As :meth:`Records.publish`.
+        """
+        self._seen = self.table.signature()
+        measure = self._read()
+        self._acted_on = self._seen
+        self._point_out()
+        return measure
+
     def why(self, name: str, outline: Outline) -> str:
-        """Say why this frame is left out; empty when it is not."""
+        """Say why this frame is not measured; empty when it is."""
         option = self._option(name, outline.object, outline.filter)
         if option:
             return option
-        return COMMENTED if self._commented(name) else ""
+        # the observer wants the FWHM of a focus frame whatever the table says
+        if self.watch.use_table and not is_focus(outline.object):
+            return self.kept_out(name)
+        return ""
+
+    def kept_out(self, name: str) -> str:
+        """Say why the lines of a measured frame stay out of the object's CSV, if they do."""
+        if not self._view.excluded(name):
+            return ""
+        entry = self.records.entry(name)
+        before = "" if entry is None else entry.reason
+        if before.startswith(OPTION):
+            return LEFT_BEHIND + before.removeprefix(OPTION)
+        return before if before.startswith(LEFT_BEHIND) else COMMENTED
 
     def lifted(self, entry: Entry, others: Mapping[str, str]) -> bool:
         """Tell whether the reason that a frame was excluded for holds no longer."""
-        if entry.reason == COMMENTED:
-            return not self._commented(entry.frame)
+        if entry.reason.startswith(COMMENTED):
+            return self._known and not self._left_alone(entry.frame)
         if entry.reason.startswith(OPTION):
             return not self._option(entry.frame, entry.object, entry.filter)
         if entry.reason.startswith("same frame as "):
             return entry.frame not in others
         return not entry.reason.startswith("focus")
 
-    def register(self, name: str, outline: Outline) -> None:
-        """Note that a frame is whole, so that the table gets its row."""
-        if name not in self._view and name not in self._unlisted:
-            self._unlisted[name] = (outline.object, outline.filter)
+    def take_back(self, names: Iterable[str]) -> list[str]:
+        """Take back frames whose exclusion was lifted, as they were measured.
+
+        Returns
+        -------
+        list of str
+            Those that have to be looked at: to be measured, or because the table leaves them out.
+
+        Raises
+        ------
+        OSError, RecordsError
+            As :meth:`Records.publish`.
+        """
+        look: list[str] = []
+        back: dict[str, list[str]] = {}
+        for name in names:
+            if self._left_alone(name):
+                look.append(name)
+            else:
+                back.setdefault(self.kept_out(name), []).append(name)
+        for reason, some in back.items():
+            look += self.records.include(some, reason)
+        return look
+
+    def selected(self, entry: Entry) -> bool:
+        """Tell whether a recorded frame is done and neither table nor options leave it out."""
+        option = self._option(entry.frame, entry.object, entry.filter)
+        return entry.status == "done" and not option and not self._left_alone(entry.frame)
+
+    def register(self, name: str, outline: Outline, *, excluded: bool) -> None:
+        """Note that a frame is whole, so that the table gets its row, with a ``#`` if excluded.
+
+        What a human takes the ``#`` off afterwards is not commented out again by this process.
+        """
+        if name not in self._view:
+            self._unlisted.setdefault(name, (outline.object, outline.filter, excluded))
+        elif excluded and not self._view.excluded(name) and not is_focus(outline.object):
+            self._uncommented.add(name)
 
     def check(self) -> None:
         """Note which recorded frames have lost their row: somebody's stale copy, say."""
@@ -92,10 +175,11 @@ class Exclusions:
             known = entry.object != "UNKNOWN" and not entry.reason.startswith("same frame as ")
             listed = name in self._view or name in self._unlisted
             if known and not listed and (self.records.layout.reduced / name).exists():
-                self._unlisted[name] = (entry.object, entry.filter)
+                excluded = entry.reason.startswith((OPTION, "focus"))
+                self._unlisted[name] = (entry.object, entry.filter, excluded)
 
     def step(self) -> list[str]:
-        """Act on an edit of the table, and add the rows that it lacks.
+        """Act on an edit of the table, and write what it lacks.
 
         Returns
         -------
@@ -113,6 +197,8 @@ class Exclusions:
         except (OSError, RecordsError) as error:
             if str(error) != self.trouble:
                 logger.warning("%s", error)
+            if not self.trouble:
+                self._trouble_since = now
             self.trouble = str(error)
             self._retry_at = now + RETRY_S
             return []
@@ -120,42 +206,92 @@ class Exclusions:
     def _act(self, now: float) -> list[str]:
         measure = []
         if self._seen != self._acted_on and now - self._changed_at >= STEADY_S:
-            self._view = self.table.read()
-            measure = self._agree()
+            measure = self._read()
             self._acted_on = self._seen
             self._out_of_trouble()
             self.check()
-        if self._unlisted and self._seen == self._acted_on:
-            self._list()
+        if self._unwritten and self._seen == self._acted_on:
+            measure += self._write()
         return measure
 
-    def _list(self) -> None:
-        """Add the rows that the table lacks."""
-        rows = [self.table.row(name, *about) for name, about in self._unlisted.items()]
-        for line in self.table.add(rows):
+    def _read(self) -> list[str]:
+        """Take in the table, and bring the records to agreement with it if it is another."""
+        view = self.table.read()
+        if self._known and view is self._view:
+            return []
+        self._view, self._known = view, True
+        return self._agree()
+
+    def _write(self) -> list[str]:
+        """Add the rows that the table lacks, and comment out what the options leave out."""
+        rows = [
+            self.table.row(name, object_, filter_, excluded=excluded)
+            for name, (object_, filter_, excluded) in self._unlisted.items()
+        ]
+        for line in self.table.add(rows) if rows else ():
             logger.warning("%s", line)
         self._unlisted.clear()
-        self._view = self.table.read()
-        self._seen = self._acted_on = self.table.signature()
+        if self._uncommented:
+            self.table.comment_out(self._uncommented)
+            logger.info("commented out in the table: %s", ", ".join(sorted(self._uncommented)))
+            self._uncommented.clear()
+        # taken before the reading: an edit in between is then seen as one
+        signature = self.table.signature()
+        measure = self._read()
+        self._seen = self._acted_on = signature
         self._out_of_trouble()
+        return measure
 
     def _agree(self) -> list[str]:
-        """Bring the records to agreement with the table's comments."""
-        out, back = {}, []
+        """Bring the records to agreement with the table's comments.
+
+        Left alone, a commented frame is excluded; otherwise it is done, without lines in the
+        object's CSV.
+        """
+        out: dict[str, list[str]] = {}
+        back: list[str] = []
         for name, entry in self.records.entries().items():
-            if entry.status == "done" and self._commented(name):
-                out[name] = COMMENTED
-            elif entry.reason == COMMENTED and not self._commented(name):
+            if entry.status == "failed" or is_focus(entry.object):
+                continue
+            commented = self._view.excluded(name)
+            stands = "excluded" if self.watch.use_table else "done"
+            if commented and (entry.status == "done" or entry.reason.startswith(COMMENTED)):
+                if entry.status != stands or not entry.reason:
+                    out.setdefault(self.kept_out(name), []).append(name)
+            elif entry.reason.startswith(COMMENTED):
                 back.append(name)
-        if out:
-            self.records.exclude(out)
-            logger.info("left out, being commented out in the table: %s", ", ".join(out))
-        measure = self.records.include(back) if back else []
+        measure: list[str] = []
+        for reason, names in out.items():
+            measure += self._keep_out(names, reason)
         if back:
+            measure += self.records.include(back)
             logger.info("taken back, being in the table again: %s", ", ".join(back))
         return measure
 
-    def _commented(self, name: str) -> bool:
+    def _keep_out(self, names: list[str], reason: str) -> list[str]:
+        logger.info("kept out of the object's CSV, being %s: %s", reason, ", ".join(names))
+        if self.watch.use_table:
+            self.records.exclude(dict.fromkeys(names, reason))
+            return []
+        return self.records.include(names, reason)
+
+    def _point_out(self) -> None:
+        """Say which comments an option has left behind that is no longer given."""
+        left = [
+            name
+            for name, entry in self.records.entries().items()
+            if entry.reason.startswith((OPTION, LEFT_BEHIND))
+            and self._view.excluded(name)
+            and not self._option(name, entry.object, entry.filter)
+        ]
+        if left:
+            logger.warning(
+                "still commented out by an earlier --excl_… that is not given now; to have them"
+                " back, take the # off their rows in %s: %s",
+                self.table.path.name, ", ".join(left),
+            )  # fmt: skip
+
+    def _left_alone(self, name: str) -> bool:
         return self.watch.use_table and self._view.excluded(name)
 
     def _option(self, name: str, object_: str, filter_: str) -> str:
@@ -165,13 +301,23 @@ class Exclusions:
             ("excl_objs", self.watch.excl_objs, object_),
             ("excl_filts", self.watch.excl_filts, filter_),
         ):
-            for word in words:
-                if _bare(word) and _bare(word) in _bare(text):
-                    return f"{OPTION}{flag} {word}"
+            word = _found(words, text)
+            if word:
+                return f"{OPTION}{flag} {word}"
         return ""
 
     def _out_of_trouble(self) -> None:
         self.trouble, self._retry_at = "", 0.0
+
+
+def is_focus(object_: str) -> bool:
+    """Tell whether a frame of this object was taken to focus the telescope."""
+    return FOCUS in object_
+
+
+def _found(words: Iterable[str], text: str) -> str:
+    """Give the first word that a text contains, whatever the case and the blanks."""
+    return next((word for word in words if _bare(word) and _bare(word) in _bare(text)), "")
 
 
 def _bare(text: str) -> str:

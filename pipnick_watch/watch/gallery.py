@@ -1,20 +1,18 @@
 """Which pictures are still to be drawn: always behind the rows, never on their way."""
 
+import dataclasses
 import logging
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pipnick_watch.records import FrameResult, Records
-from pipnick_watch.settings import Settings
+from pipnick_watch.records import Entry, FrameResult, Records
+from pipnick_watch.settings import PlotSettings, Settings
 from pipnick_watch.watch import jobs
-from pipnick_watch.watch.jobs import Job, Outcome
-
-if TYPE_CHECKING:
-    from pipnick_watch.pictures import SourcePicture
+from pipnick_watch.watch.jobs import Drawing, Job, Outcome
+from pipnick_watch.watch.viewer import Viewer
 
 __all__ = ["Gallery"]
 
@@ -27,8 +25,16 @@ PILE = 4
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Prepared:
     frame: str
-    picture: "SourcePicture"
-    path: Path
+    drawing: Drawing
+    folder: Path
+    stem: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Missing:
+    plots: PlotSettings
+    folder: Path
+    stem: str
 
 
 class Gallery:
@@ -52,15 +58,16 @@ class Gallery:
         self.settings = settings
         self._pool = pool
         self._wake = wake
+        self._viewer = Viewer() if settings.plots.show else None
         self._prepared: deque[_Prepared] = deque()
-        self._missing: dict[str, Path] = {}
-        self._drawing: dict[Future[str | None], str] = {}
+        self._missing: dict[str, _Missing] = {}
+        self._drawing: dict[Future[list[Path]], str] = {}
         self._hopeless: set[str] = set()
 
     @property
     def wanted(self) -> bool:
         """Whether frames are to be drawn at all."""
-        return self.settings.plots.final
+        return self.settings.plots.final or self.settings.plots.inters
 
     @property
     def busy(self) -> bool:
@@ -69,7 +76,7 @@ class Gallery:
 
     @property
     def n_left(self) -> int:
-        """How many are still to be drawn."""
+        """How many frames are still to be drawn."""
         return len(self._prepared) + len(self._missing) + len(self._drawing)
 
     @property
@@ -84,37 +91,51 @@ class Gallery:
 
     def add(self, result: FrameResult, outcome: Outcome) -> None:
         """Queue the pictures that came with a frame's rows."""
-        path = self._path(result.frame, result.object, result.filter)
         self._missing.pop(result.frame, None)
-        if outcome.picture is not None:
-            self._prepared.append(_Prepared(frame=result.frame, picture=outcome.picture, path=path))
+        if outcome.drawing is not None:
+            folder, stem = self._place(result)
+            self._prepared.append(
+                _Prepared(frame=result.frame, drawing=outcome.drawing, folder=folder, stem=stem)
+            )
 
     def find_missing(self) -> None:
-        """Queue the source pictures that frames should have and have not: they are redrawn."""
+        """Queue the pictures that frames should have and have not: they are redrawn."""
         if not self.wanted:
             return
         waiting = {one.frame for one in self._prepared} | set(self._drawing.values())
         for frame, entry in self.records.entries().items():
-            if entry.status == "done" and frame not in waiting | self._hopeless:
-                path = self._path(frame, entry.object, entry.filter)
-                if not path.exists() and (self.layout.reduced / frame).exists():
-                    self._missing[frame] = path
+            if entry.status != "done" or frame in waiting or frame in self._hopeless:
+                continue
+            missing = self._lacks(entry)
+            if missing is not None and (self.layout.reduced / frame).exists():
+                self._missing[frame] = missing
 
-    def _path(self, frame: str, object_: str, filter_: str) -> Path:
-        stem = self.records.stem(frame, object_, filter_)
-        return self.layout.plot(object_, filter_, f"{stem}_sources.png")
+    def _lacks(self, entry: Entry) -> _Missing | None:
+        """Find out which of its pictures a frame has not."""
+        folder, stem = self._place(entry)
+        plots = self.settings.plots
+        final = plots.final and not (folder / f"{stem}_sources.png").exists()
+        inters = plots.inters and not (folder / f"{stem}_groups_1.png").exists()
+        if not (final or inters):
+            return None
+        return _Missing(plots=PlotSettings(final=final, inters=inters), folder=folder, stem=stem)
+
+    def _place(self, of: FrameResult | Entry) -> tuple[Path, str]:
+        """Give the folder and the stem of a frame's pictures."""
+        stem = self.records.stem(of.frame, of.object, of.filter)
+        return self.layout.plot(of.object, of.filter, stem).parent, stem
 
     def draw_one(self) -> bool:
-        """Give one picture to a worker; False when there is none."""
-        future: Future[str | None]
+        """Give one frame's pictures to a worker; False when there are none."""
         if self._prepared:
             one = self._prepared.popleft()
             frame = one.frame
-            future = self._pool.submit(jobs.draw, one.picture, one.path)
+            future = self._pool.submit(jobs.draw, one.drawing, one.folder, one.stem)
         elif self._missing:
-            frame, path = self._missing.popitem()
-            job = Job(path=self.layout.reduced / frame, name=frame, settings=self.settings)
-            future = self._pool.submit(jobs.redraw, job, path)
+            frame, missing = self._missing.popitem()
+            settings = dataclasses.replace(self.settings, plots=missing.plots)
+            job = Job(path=self.layout.reduced / frame, name=frame, settings=settings)
+            future = self._pool.submit(jobs.redraw, job, missing.folder, missing.stem)
         else:
             return False
         self._drawing[future] = frame
@@ -126,8 +147,9 @@ class Gallery:
         for future in [future for future in self._drawing if future.done()]:
             frame = self._drawing.pop(future)
             error = future.exception()
-            trouble = str(error) if error is not None else future.result()
-            if trouble:
+            if error is not None:
                 if not isinstance(error, OSError):  # the disk's trouble passes
                     self._hopeless.add(frame)  # until the next start: it would fail again
-                logger.warning("%s: no picture: %s", frame, trouble)
+                logger.warning("%s: no picture: %s", frame, error)
+            elif self._viewer is not None:
+                self._viewer.show(future.result())

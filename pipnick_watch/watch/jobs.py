@@ -14,7 +14,7 @@ from pipnick_watch.records.result import FrameResult
 from pipnick_watch.settings import Settings
 
 if TYPE_CHECKING:
-    from pipnick_watch.pictures import SourcePicture
+    from pipnick_watch.pictures import GroupSheets, SourcePicture
 
 __all__ = ["Job", "Outcome", "TaskError", "draw", "measure", "redraw", "start", "warm_up"]
 
@@ -44,6 +44,14 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Drawing:
+    """What a frame's pictures are drawn from; None for one that is not wanted."""
+
+    sources: "SourcePicture | None" = None
+    groups: "GroupSheets | None" = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Outcome:
     """What came of a job.
 
@@ -57,8 +65,9 @@ class Outcome:
     result : FrameResult or None
     size, mtime_ns : int
         Of the file that was read, when the kind is ``same``.
-    picture : SourcePicture or None
-        What the source picture is drawn from, where one is wanted.
+    drawing : Drawing or None
+    refused : str
+        Why the astrometric solution was not used, where there is one.
     warnings : tuple of str
         One line each, for the log.
     """
@@ -68,8 +77,56 @@ class Outcome:
     result: FrameResult | None = None
     size: int = 0
     mtime_ns: int = 0
-    picture: "SourcePicture | None" = None
+    drawing: Drawing | None = None
+    refused: str = ""
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceJob:
+    """A measured frame whose astrometric solution came later.
+
+    Attributes
+    ----------
+    path, name, settings, solution
+        As of a :class:`Job`.
+    size, mtime_ns : int or None
+        Of the frame's file as it was measured.
+    catalogue : Path
+    consolidated : Path or None
+    """
+
+    path: Path
+    name: str
+    settings: Settings
+    solution: Path
+    size: int | None
+    mtime_ns: int | None
+    catalogue: Path
+    consolidated: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """What came of a late solution.
+
+    Attributes
+    ----------
+    kind : {"placed", "refused", "not ready"}
+        ``not ready``: the frame is locked or gone, or is about to be measured again.
+    reason : str
+        Why not.
+    wcs : str
+        Identity of the solution.
+    lines, consolidated : str
+        The catalogues' lines, ``ra`` and ``dec`` filled.
+    """
+
+    kind: Literal["placed", "refused", "not ready"]
+    reason: str = ""
+    wcs: str = ""
+    lines: str = ""
+    consolidated: str | None = None
 
 
 class TaskError(Exception):
@@ -109,17 +166,31 @@ def measure(job: Job) -> Outcome:
         return worker.measure_frame(job)
 
 
-def draw(picture: "SourcePicture", path: Path) -> None:
-    """Draw a source picture into a file."""
+def place(job: PlaceJob) -> Placed:
+    """Fill the positions on the sky of a frame that was measured before."""
     from pipnick_watch.watch import worker
 
     with _as_text():
-        worker.draw_picture(picture, path)
+        return worker.place_frame(job)
 
 
-def redraw(job: Job, path: Path) -> str:
-    """Measure a frame again for the sake of its picture; give what stood against it."""
+def draw(drawing: Drawing, folder: Path, stem: str) -> list[Path]:
+    """Draw a frame's pictures into a folder; gives their paths."""
     from pipnick_watch.watch import worker
 
     with _as_text():
-        return worker.redraw_picture(job, path)
+        return worker.draw_pictures(drawing, folder, stem)
+
+
+def redraw(job: Job, folder: Path, stem: str) -> list[Path]:
+    """Measure a frame again for the sake of its pictures; gives their paths.
+
+    Raises
+    ------
+    FrameError, FrameNotReadyError
+        It could not be measured.
+    """
+    from pipnick_watch.watch import worker
+
+    with _as_text():
+        return worker.redraw_pictures(job, folder, stem)

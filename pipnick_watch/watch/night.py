@@ -12,19 +12,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
-from pipnick_watch.errors import RecordsError
-from pipnick_watch.records import FrameResult, Records, probe_frame_lock
+from pipnick_watch.errors import RecordsError, UsageError
+from pipnick_watch.records import FrameResult, Records, TableError, probe_frame_lock
 from pipnick_watch.records.result import Status
 from pipnick_watch.settings import Settings
 from pipnick_watch.watch.backlog import Backlog
 from pipnick_watch.watch.claims import Claims
 from pipnick_watch.watch.crew import Crew, Measured
-from pipnick_watch.watch.exclusions import Exclusions
+from pipnick_watch.watch.exclusions import Exclusions, is_focus
 from pipnick_watch.watch.gallery import Gallery
 from pipnick_watch.watch.jobs import Job
 from pipnick_watch.watch.outbox import Finished, Outbox
 from pipnick_watch.watch.ready import Candidate, Limits, Verdict, check_lock, look
 from pipnick_watch.watch.scan import scan
+from pipnick_watch.watch.solutions import Solutions
 
 __all__ = ["Night"]
 
@@ -78,6 +79,7 @@ class Night:
         self.outbox = Outbox(self.records)
         self.exclusions = Exclusions(self.records, settings)
         self.gallery = Gallery(self.records, settings, pool, wake)
+        self.solutions = Solutions(self.records, settings, pool, wake)
         self.claims = Claims(self.records, self.exclusions, settings, once=once, redo=redo)
         self.backlog = Backlog()
         self.warned: Counter[str] = Counter()
@@ -115,7 +117,7 @@ class Night:
     @property
     def n_busy(self) -> int:
         """How many workers are at this night's frames and pictures."""
-        return len(self._crew) + self.gallery.n_drawing
+        return len(self._crew) + self.gallery.n_drawing + self.solutions.n_placing
 
     def share(self, slots: int) -> None:
         """Use this many workers from now on, other nights being at the rest."""
@@ -124,12 +126,28 @@ class Night:
     @property
     def idle(self) -> bool:
         """Whether nothing is left to do until something new comes."""
-        return not (self.n_left or self.exclusions.busy or self.gallery.busy)
+        behind = self.exclusions.busy or self.solutions.busy or self.gallery.busy
+        return not (self.n_left or behind)
 
     def begin(self) -> None:
-        """Bring what lies on disk to agreement with the commit record."""
+        """Bring what lies on disk to agreement with the commit record and the file table.
+
+        Raises
+        ------
+        OSError, RecordsError
+            Nothing can be written.
+        UsageError
+            The file table cannot be read, so that nothing is known of what it leaves out; in the
+            daemon it is waited for.
+        """
         for line in self.records.recover():
             logger.info("%s", line)
+        try:
+            for name in self.exclusions.begin():
+                self._add(name, time.monotonic(), live=False)
+        except TableError as error:
+            if self._once:
+                raise UsageError(str(error)) from error
 
     def rescan(self) -> None:
         """Look through the whole folder: whatever became of the events, nothing is missed.
@@ -147,14 +165,32 @@ class Night:
         self.claims.note(listing.frames)
         now = time.monotonic()
         entries = self.records.entries()
+        lifted: list[str] = []
         for name, seen in listing.frames.items():
             busy = name in self.backlog or self.outbox.holds(name)
-            if not busy and self.claims.wanted(name, seen, entries.get(name)):
+            entry = entries.get(name)
+            if busy or not self.claims.wanted(name, seen, entry):
+                continue
+            if entry is not None and self.claims.only_lifted(seen, entry):
+                lifted.append(name)
+            else:
                 self._add(name, now, live=self._scanned)
+        self._take_back(lifted)
         self.exclusions.check()
+        self.solutions.check()
         if not self._scanned:
             self.find_missing_pictures()
         self._scanned = True
+
+    def _take_back(self, names: list[str]) -> None:
+        """Have what is excluded no longer as it was measured; the rest is looked at."""
+        try:
+            look = self.exclusions.take_back(names) if names else []
+        except (OSError, RecordsError) as error:
+            self.outbox.refuse(str(error))  # the next scan finds them again
+            return
+        for name in look:
+            self._add(name, time.monotonic(), live=self._scanned)
 
     def find_missing_pictures(self) -> None:
         """Queue the source pictures that are not there, to be drawn when nothing else is due."""
@@ -177,7 +213,7 @@ class Night:
         except (OSError, RecordsError) as error:
             # Nothing is lost: what was not recorded is found again by the next scan.
             self.outbox.refuse(str(error))
-        dues = (self.backlog.next_due(), self.outbox.due, self.exclusions.due)
+        dues = (self.backlog.next_due(), self.outbox.due, self.exclusions.due, self.solutions.due)
         return min(1.0, max(0.0, min(dues) - time.monotonic()))
 
     def _advance(self) -> None:
@@ -191,6 +227,7 @@ class Night:
         for name in self.exclusions.step():
             self.claims.again(name)
             self._add(name, time.monotonic(), live=False)
+        self.solutions.step()
         self._dispatch()
 
     def finish(self, patience_s: float) -> None:
@@ -203,7 +240,8 @@ class Night:
         self._publish()
         if not self.outbox.trouble:
             try:
-                self.records.flush_solutions()
+                self.solutions.step()
+                self.solutions.flush()
             except (OSError, RecordsError) as error:
                 self.outbox.refuse(str(error))
 
@@ -259,13 +297,15 @@ class Night:
         if not self.claims.wanted(one.name, one.seen, self.records.entry(one.name)):
             return Verdict.GONE
         first = self.claims.first_of(one.name)
-        reason = self.exclusions.why(one.name, one.outline)
         if first != one.name:
-            reason = f"same frame as {first}"
+            self._settle(one, "excluded", f"same frame as {first}")
+            return Verdict.EXCLUDED
+        reason = self.exclusions.why(one.name, one.outline)
+        excluded = bool(reason) or is_focus(one.outline.object)
+        self.exclusions.register(one.name, one.outline, excluded=excluded)
         if reason:
             self._settle(one, "excluded", reason)
             return Verdict.EXCLUDED
-        self.exclusions.register(one.name, one.outline)
         verdict = check_lock(one, now, self._limits)
         if verdict is Verdict.WAITING:
             self._report_stuck(one, now)
@@ -300,6 +340,8 @@ class Night:
             if self.outbox.trouble:
                 return
             one = self.backlog.first(live=True)
+            if one is None and self.solutions.start_one():
+                continue
             if one is None and self.gallery.piled_up and self.gallery.draw_one():
                 continue
             one = one or self.backlog.first(live=False)
@@ -345,9 +387,14 @@ class Night:
                 self.outbox.refuse(str(error))  # the next scan finds its time changed once more
             return
         assert outcome.result is not None
+        if outcome.refused:
+            self.solutions.refuse(one.name, outcome.refused)
+        result = outcome.result
+        if result.status == "done":
+            result = dataclasses.replace(result, reason=self.exclusions.kept_out(one.name))
         self.outbox.add(
             Finished(
-                result=self._completed(one, outcome.result, measured.wait_s),
+                result=self._completed(one, result, measured.wait_s),
                 since=measured.since,
                 force=one.name in self.claims.redo,
                 outcome=outcome,

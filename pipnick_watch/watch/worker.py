@@ -5,6 +5,7 @@ breaks a pool; and it ends when its daemon does.
 """
 
 import dataclasses
+import glob
 import math
 import os
 import resource
@@ -22,17 +23,33 @@ import numpy as np
 from pipnick_watch.camera import Camera
 from pipnick_watch.columns import CATALOGUE
 from pipnick_watch.errors import FrameError, FrameNotReadyError, SolutionError
-from pipnick_watch.frame import Frame, read_frame
+from pipnick_watch.frame import Frame, pointing_of, read_frame
+from pipnick_watch.outline import outline
 from pipnick_watch.photometry import Measurement, measure
-from pipnick_watch.pictures import SourcePicture, draw_sources, prepare_picture, write_png
+from pipnick_watch.pictures import (
+    draw_groups,
+    draw_sources,
+    prepare_groups,
+    prepare_picture,
+    write_png,
+)
 from pipnick_watch.records.cells import table_lines
 from pipnick_watch.records.locks import hold_frame_lock
+from pipnick_watch.records.objectcsv import CatalogueGoneError, places_of, read_lines, with_sky
 from pipnick_watch.records.result import FrameResult
 from pipnick_watch.settings import Settings
 from pipnick_watch.solution import place_sources, solution_identity
-from pipnick_watch.watch.jobs import Job, Outcome
+from pipnick_watch.watch.exclusions import is_focus
+from pipnick_watch.watch.jobs import Drawing, Job, Outcome, Placed, PlaceJob
 
-__all__ = ["draw_picture", "measure_frame", "redraw_picture", "start", "warm_up"]
+__all__ = [
+    "draw_pictures",
+    "measure_frame",
+    "place_frame",
+    "redraw_pictures",
+    "start",
+    "warm_up",
+]
 
 MEMORY_LIMIT = 6 * 1024**3
 """Address space of a worker, bytes."""
@@ -40,11 +57,13 @@ MEMORY_LIMIT = 6 * 1024**3
 CPU_LIMIT_S = 300
 """Processor seconds for one task; the kernel kills the worker that needs more."""
 
-FOCUS = "FOCUS"
+_own_process = False
 
 
 def start(daemon: int) -> None:
     """Prepare this process: limits, signals, and the watch on its daemon."""
+    global _own_process
+    _own_process = True
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the daemon's to handle
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
@@ -81,7 +100,10 @@ def warm_up() -> int:
 
 @contextmanager
 def _limited() -> Iterator[None]:
-    """Let one task use so much processor time and no more."""
+    """Let one task use so much processor time and no more, in a process that is for tasks."""
+    if not _own_process:
+        yield
+        return
     used = time.process_time()
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (int(used) + CPU_LIMIT_S, hard))
@@ -108,43 +130,97 @@ def measure_frame(job: Job) -> Outcome:
             measurement = measure(frame, job.settings)
         except MemoryError:
             return Outcome(kind="result", result=_failed(job, "needs more memory than is allowed"))
-        wcs, trouble = _place(job, frame, measurement)
-        result = _result(job, frame, measurement, wcs)
+        result, refused = _place(job, frame, _result(job, frame, measurement))
         seconds = {"measure_s": time.perf_counter() - started}
-        picture = (
-            prepare_picture(frame, measurement, job.settings) if job.settings.plots.final else None
-        )
-    notes = (*frame.warnings, *measurement.warnings, *(str(one.message) for one in caught), trouble)
+        drawing = _prepare(frame, measurement, job.settings)
+    notes = (*frame.warnings, *measurement.warnings, *(str(one.message) for one in caught))
     return Outcome(
         kind="result",
         result=dataclasses.replace(result, facts={**result.facts, **seconds}),
-        picture=picture,
-        warnings=tuple(dict.fromkeys(note for note in notes if note)),
+        drawing=drawing,
+        refused=refused,
+        warnings=tuple(dict.fromkeys(notes)),
     )
 
 
-def _place(job: Job, frame: Frame, measurement: Measurement) -> tuple[str, str]:
-    """Fill ra and dec from the solution; give its identity, or why it is not used."""
+def _place(job: Job, frame: Frame, result: FrameResult) -> tuple[FrameResult, str]:
+    """Fill ra and dec from the solution; give the result, and why it is not used."""
     if job.solution is None:
-        return "", ""
+        return result, ""
     try:
-        identity = solution_identity(job.solution)
-        for table in (measurement.catalogue, measurement.consolidated):
-            table["ra"], table["dec"] = place_sources(
-                job.solution,
-                (frame.ra, frame.dec),
-                job.settings.camera.plate_scale,
-                np.asarray(table["x_fit"]),
-                np.asarray(table["y_fit"]),
-            )
+        wcs, lines, consolidated = _with_positions(
+            job.solution, (frame.ra, frame.dec), job.settings, result.catalogue, result.consolidated
+        )
     except SolutionError as error:
-        return "", str(error)
-    return identity, ""
+        return result, str(error)
+    facts = {**result.facts, "wcs": wcs}
+    placed = dataclasses.replace(result, catalogue=lines, consolidated=consolidated, facts=facts)
+    return placed, ""
 
 
-def _result(job: Job, frame: Frame, measurement: Measurement, wcs: str) -> FrameResult:
+def _with_positions(
+    solution: Path,
+    pointing: tuple[float, float],
+    settings: Settings,
+    lines: str,
+    consolidated: str | None,
+) -> tuple[str, str, str | None]:
+    """Fill ra and dec in the lines of catalogues; gives the solution's identity first.
+
+    It starts from the lines, so that a solution gives the same whenever it comes.
+    """
+    wcs = solution_identity(solution)
+    filled = [
+        None
+        if text is None
+        else with_sky(
+            text, *place_sources(solution, pointing, settings.camera.plate_scale, *places_of(text))
+        )
+        for text in (lines, consolidated)
+    ]
+    assert filled[0] is not None
+    return wcs, filled[0], filled[1]
+
+
+def place_frame(job: PlaceJob) -> Placed:
+    """Fill the positions on the sky of a frame that was measured before."""
+    with _limited(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with hold_frame_lock(job.path):
+                sketch = outline(job.path, job.settings.camera)
+            if (sketch.size, sketch.mtime_ns) != (job.size, job.mtime_ns):
+                return Placed(kind="not ready", reason="the frame has changed")
+            lines, consolidated = (
+                None if path is None else read_lines(path).decode()
+                for path in (job.catalogue, job.consolidated)
+            )
+            assert lines is not None
+            pointing = pointing_of(sketch, job.settings.camera.keywords)
+            wcs, lines, consolidated = _with_positions(
+                job.solution, pointing, job.settings, lines, consolidated
+            )
+        except (FrameError, FrameNotReadyError, CatalogueGoneError, OSError) as error:
+            return Placed(kind="not ready", reason=str(error))
+        except SolutionError as error:
+            return Placed(kind="refused", reason=str(error))
+    return Placed(kind="placed", wcs=wcs, lines=lines, consolidated=consolidated)
+
+
+def _prepare(frame: Frame, measurement: Measurement, settings: Settings) -> Drawing | None:
+    """Take from the pixels what the pictures show, where any are wanted."""
+    plots = settings.plots
+    if plots.inters:
+        groups = prepare_groups(frame, measurement, settings)
+        return Drawing(sources=groups.overview if plots.final else None, groups=groups)
+    if plots.final:
+        return Drawing(sources=prepare_picture(frame, measurement, settings))
+    return None
+
+
+def _result(job: Job, frame: Frame, measurement: Measurement) -> FrameResult:
     """Turn what was measured into what is published."""
-    focus = FOCUS in frame.object
+    focus = is_focus(frame.object)
     group = job.settings.photometry.group
     return FrameResult(
         frame=job.name,
@@ -162,7 +238,7 @@ def _result(job: Job, frame: Frame, measurement: Measurement, wcs: str) -> Frame
             "mtime_ns": frame.mtime_ns,
             "sha256": frame.sha256,
             "settings": job.settings.fingerprint(),
-            "wcs": wcs,
+            "wcs": "",
         },
         catalogue=table_lines(measurement.catalogue, CATALOGUE),
         consolidated=table_lines(measurement.consolidated, CATALOGUE) if group else None,
@@ -175,17 +251,37 @@ def _failed(job: Job, reason: str) -> FrameResult:
     )
 
 
-def draw_picture(picture: SourcePicture, path: Path) -> None:
-    """Draw a source picture into a file."""
+def draw_pictures(drawing: Drawing, folder: Path, stem: str) -> list[Path]:
+    """Draw a frame's pictures into a folder; gives their paths."""
+    drawn = []
     with _limited(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a glyph that is missing, say: the picture shows it
-        write_png(draw_sources(picture), path)
+        if drawing.sources is not None:
+            drawn.append(folder / f"{stem}_sources.png")
+            write_png(draw_sources(drawing.sources), drawn[-1])
+        if drawing.groups is not None:
+            sheets = []
+            for number, figure in enumerate(draw_groups(drawing.groups), start=1):
+                sheets.append(folder / f"{stem}_groups_{number}.png")
+                write_png(figure, sheets[-1])
+            for old in set(folder.glob(f"{glob.escape(stem)}_groups_*.png")) - set(sheets):
+                if old.stem.removeprefix(f"{stem}_groups_").isdecimal():
+                    old.unlink(missing_ok=True)  # the frame had more groups before
+            drawn += sheets
+    return drawn
 
 
-def redraw_picture(job: Job, path: Path) -> str:
-    """Measure a frame again for the sake of its picture; give what stood against it."""
+def redraw_pictures(job: Job, folder: Path, stem: str) -> list[Path]:
+    """Measure a frame again for the sake of its pictures; gives their paths.
+
+    Raises
+    ------
+    FrameError, FrameNotReadyError
+        It could not be measured.
+    """
     outcome = measure_frame(job)
-    if outcome.picture is None:
-        return outcome.reason or (outcome.result.reason if outcome.result else "")
-    draw_picture(outcome.picture, path)
-    return ""
+    if outcome.kind == "not ready":
+        raise FrameNotReadyError(outcome.reason)
+    if outcome.drawing is None:
+        raise FrameError("" if outcome.result is None else outcome.result.reason)
+    return draw_pictures(outcome.drawing, folder, stem)
