@@ -20,6 +20,9 @@ LEAST_SNR = 30.0
 LEAST_STARS = 3
 MODEL_ERROR = 0.01  # how far the model's own wings may be trusted
 STAR_ERROR = 0.004  # what one star may differ from another
+SKY_ERROR = 0.03  # of a pixel's noise: how well the sky under all apertures is known
+GOOD_STAR = 0.03  # error up to which a star counts as one of ``LEAST_STARS``
+CLIPPINGS = 5
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,23 +72,47 @@ def measure_correction(
     share = sums.model[0][whole] / stars.flux
     off = (sums.alone[0] - sums.model[0])[whole] / stars.flux
     error = np.sqrt(sums.variance[0][whole]) / stars.flux
-    # the sky under a large aperture is not known to better than this
-    blur = sums.area[0][whole] * 0.01 * scene.rms / stars.flux
-    error = np.sqrt(error**2 + blur**2 + STAR_ERROR**2 + (0.02 * rivals[chosen] / stars.flux) ** 2)
+    error = np.sqrt(error**2 + STAR_ERROR**2 + (0.02 * rivals[chosen] / stars.flux) ** 2)
+    lever = sums.area[0][whole] / stars.flux
+    excess, doubt, kept = _common_excess(off, error, lever, scene.rms)
+    good = kept & (error < GOOD_STAR)
+    factor = float(np.average(share[kept], weights=error[kept] ** -2.0)) + excess
+    return ApertureCorrection(factor=factor, error=doubt, n_stars=int(good.sum()))
+
+
+def _common_excess(
+    off: FloatArray, error: FloatArray, lever: FloatArray, rms: float
+) -> tuple[float, float, BoolArray]:
+    """Fit what all stars have beyond the model, beside an error of the sky that they share.
+
+    Parameters
+    ----------
+    off, error : ndarray, shape (n,)
+        Light beyond the model within the aperture, as a share of the flux, and its error.
+    lever : ndarray, shape (n,)
+        What an error of the sky by 1 electron per pixel does to ``off``.
+    rms : float
+        Noise of a sky pixel.
+
+    Returns
+    -------
+    excess, error : float
+    kept : ndarray of bool, shape (n,)
+        Stars that were not clipped.
+    """
     kept = np.ones(len(off), dtype=bool)
-    mean = 0.0
-    for _ in range(5):
+    design = np.column_stack([np.ones(len(off)), lever])
+    prior = np.diag([MODEL_ERROR**-2.0, (SKY_ERROR * rms) ** -2.0])
+    for _ in range(CLIPPINGS):
         weight = kept / error**2
-        mean = float((weight * off).sum() / (weight.sum() + MODEL_ERROR**-2))
-        kept = np.abs(off - np.median(off[kept])) < 3.5 * error
-        if not kept.any():
-            return plain
-    weight = kept / error**2
-    doubt = 1.0 / np.sqrt(weight.sum() + MODEL_ERROR**-2)
-    good = kept & (error < 0.03)
-    return ApertureCorrection(
-        factor=float(np.median(share[kept])) + mean, error=float(doubt), n_stars=int(good.sum())
-    )
+        covariance = np.linalg.inv((design.T * weight) @ design + prior)
+        excess, sky = covariance @ (design.T @ (weight * off))
+        rest = np.abs(off - excess - sky * lever)
+        new = rest < 3.5 * np.hypot(error, 1.4826 * np.median(rest[kept]) / 2.0)
+        if not new.any() or np.array_equal(new, kept):
+            break
+        kept = new
+    return float(excess), float(np.sqrt(covariance[0, 0])), kept
 
 
 def psf_share(scene: Scene, psf: Psf, radius: float) -> float:
