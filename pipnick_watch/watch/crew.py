@@ -33,6 +33,8 @@ class Measured:
         None when the worker failed.
     error : str
         How it failed.
+    innocent : bool
+        The worker failed before it could begin with the frame.
     """
 
     candidate: Candidate
@@ -40,6 +42,7 @@ class Measured:
     wait_s: float
     outcome: Outcome | None
     error: str = ""
+    innocent: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -113,4 +116,5 @@ class Crew:
             wait_s=busy.wait_s,
             outcome=None if error is not None else future.result(),
             error=text,
+            innocent=isinstance(self.pool, WorkerPool) and self.pool.never_started(future),
         )

@@ -342,14 +342,19 @@ class Night:
             one = self.backlog.first(live=True)
             if one is None and self.solutions.start_one():
                 continue
-            if one is None and self.gallery.piled_up and self.gallery.draw_one():
+            if one is None and self.gallery.piled_up and self._draw_one():
                 continue
             one = one or self.backlog.first(live=False)
             if one is not None:
                 self._crew.measure(one, self._job(one))
                 self.backlog.take(one)
-            elif not self.gallery.draw_one():
+            elif not self._draw_one():
                 return
+
+    def _draw_one(self) -> bool:
+        """Have a picture drawn, unless that leaves no worker for the frame that may come next."""
+        spare = self._crew.slots - self.gallery.n_drawing
+        return (spare > 1 or self._crew.slots == 1 or self._once) and self.gallery.draw_one()
 
     def _job(self, one: Candidate) -> Job:
         return Job(
@@ -363,6 +368,11 @@ class Night:
     def _take(self, measured: Measured) -> None:
         """Decide about a frame that a worker is done with."""
         one, outcome = measured.candidate, measured.outcome
+        if measured.innocent:
+            self.outbox.refuse(measured.error, "no worker can be started")
+            one.due = time.monotonic() + 1.0
+            self.backlog.wait(one)
+            return
         if outcome is None:
             self._strike(one, measured.error)
             return

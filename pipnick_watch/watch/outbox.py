@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 RETRY_S = (1.0, 2.0, 5.0, 10.0)
 """Pauses between attempts while nothing can be written."""
 
+NOT_WRITTEN = "nothing can be written"
+
 TURN_S = 0.5
 """The loop must come round in spite of thousands of frames that are excluded at once."""
 
@@ -154,21 +156,21 @@ class Outbox:
         self._aside[frame] = _Aside(reason=str(error), since=since, retry_at=now + RETRY_S[-1])
         return True
 
-    def refuse(self, reason: str) -> None:
-        """Note that nothing can be written: say so once, wait, charge nobody."""
+    def refuse(self, reason: str, what: str = NOT_WRITTEN) -> None:
+        """Note that the disk, or the system, refuses: say so once, wait, charge nobody."""
         if not self._told:
             self._trouble_since = time.monotonic()
         if self._told != reason:
             self._told = reason
-            logger.error("nothing can be written, waiting: %s", reason)
-        self.trouble = reason
+            logger.error("%s, waiting: %s", what, reason)
+        self.trouble = f"{what}: {reason}"
         self._retry_at = time.monotonic() + RETRY_S[min(self._attempts, len(RETRY_S) - 1)]
         self._attempts += 1
 
     def recover(self) -> None:
         """Note that writing works."""
         if self._told:
-            logger.warning("writing works again")
+            logger.warning("it works again")
         self.trouble, self._told, self._attempts, self._retry_at = "", "", 0, 0.0
 
     def give_up_after(self, seconds: float) -> None:
@@ -181,7 +183,7 @@ class Outbox:
         """
         now = time.monotonic()
         if self.trouble and now - self._trouble_since > seconds:
-            raise RecordsError(f"nothing can be written: {self.trouble}")
+            raise RecordsError(self.trouble)
         if len(self._aside) == len(self._waiting):
             for frame, one in self._aside.items():
                 if now - one.since > seconds:

@@ -39,7 +39,7 @@ def describe(night: Night, tally: Tally) -> Status:
     waiting.sort(key=lambda one: one.first_seen)
     troubles = []
     if night.outbox.trouble:
-        troubles.append(f"nothing can be written: {night.outbox.trouble}")
+        troubles.append(night.outbox.trouble)
     troubles += [f"{name}: cannot be recorded: {why}" for name, why in night.outbox.aside.items()]
     if night.exclusions.trouble:
         troubles.append(night.exclusions.trouble)

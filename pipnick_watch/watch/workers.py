@@ -40,7 +40,8 @@ class _Slot:
             1, mp_context=context, initializer=jobs.start, initargs=(os.getpid(),)
         )
         others = set(multiprocessing.active_children())
-        self.current: Future[Any] = self.executor.submit(jobs.warm_up)
+        self.warm: Future[int] = self.executor.submit(jobs.warm_up)
+        self.current: Future[Any] = self.warm
         self.started = time.monotonic()
         self.process = next(iter(set(multiprocessing.active_children()) - others), None)
         self.tasks = 0
@@ -93,6 +94,13 @@ class WorkerPool(Executor):
         slot.started = time.monotonic()
         slot.tasks += 1
         return future
+
+    def never_started(self, future: Future[Any]) -> bool:
+        """Tell whether a task failed because its worker had died before it could begin."""
+        for slot in self._slots:
+            if slot.current is future:
+                return slot.warm.done() and slot.warm.exception() is not None
+        return False
 
     def kill_late(self, limit_s: float) -> None:
         """Kill the workers that are busy with one task for longer: it ends as if they had died."""
