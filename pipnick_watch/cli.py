@@ -15,30 +15,20 @@ from typing import Any
 from pipnick_watch import __version__, logs
 from pipnick_watch.errors import PipnickWatchError, SettingsError, UsageError
 from pipnick_watch.settings import (
+    PHOTOMETRY_DEFAULTS,
+    SECTIONS,
     SETTINGS_FILE,
-    PhotometrySettings,
-    PlotSettings,
     Settings,
-    WatchSettings,
     load_settings,
 )
 
 __all__ = ["photometry_command", "watch_command"]
-
-SECTIONS: dict[str, type[Any]] = {
-    "photometry": PhotometrySettings,
-    "watch": WatchSettings,
-    "plots": PlotSettings,
-}
 
 EXIT_CODES = """\
 exit codes: 0 clean; 1 a frame failed (--once); 2 wrong usage; 75 another daemon watches this
 MAINDIR; 78 bad settings; 130 Ctrl-C in --once"""
 
 UNIT_FOLDER = Path("/etc/systemd/system")
-
-PHOTOMETRY_DEFAULTS = {"watch": {"use_table": False}, "plots": {"final": False}}
-"""Where upstream's command differs from the daemon."""
 
 
 def watch_command(arguments: Sequence[str] | None = None) -> None:
@@ -78,7 +68,7 @@ def watch_command(arguments: Sequence[str] | None = None) -> None:
         "--metrics", type=Path, metavar="FILE",
         help="keep numbers for Prometheus' textfile collector in FILE (needs prometheus_client)",
     )  # fmt: skip
-    _add_settings(parser)
+    _add_settings(parser, {})
     _end(parser, arguments, _watch)
 
 
@@ -86,7 +76,7 @@ def photometry_command(arguments: Sequence[str] | None = None) -> None:
     """Run ``pipnick_photometry``, upstream's command."""
     parser = _parser("pipnick_photometry", "Measure all frames of a night.")
     parser.add_argument("maindir", type=Path, metavar="MAINDIR", help="the night's folder")
-    _add_settings(parser)
+    _add_settings(parser, PHOTOMETRY_DEFAULTS)
     _end(parser, arguments, _photometry)
 
 
@@ -245,13 +235,16 @@ def _parser(name: str, about: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    """Make a flag of every knob, as it was declared."""
+def _add_settings(
+    parser: argparse.ArgumentParser, defaults: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Make a flag of every knob, as it was declared; its help shows this command's default."""
     for section, kind in SECTIONS.items():
         group = parser.add_argument_group(f"[{section}]")
         hints = typing.get_type_hints(kind)
         for one in dataclasses.fields(kind):
-            _add_flag(group, section, one, hints[one.name])
+            default = defaults.get(section, {}).get(one.name, one.default)
+            _add_flag(group, section, one, hints[one.name], default)
     both = {"plots.final": False, "plots.inters": False}
     group.add_argument("--no-plots", nargs=0, action=_Several, const=both, help="draw nothing")
 
@@ -285,13 +278,17 @@ class _Words(argparse.Action):
 
 
 def _add_flag(
-    group: argparse._ArgumentGroup, section: str, one: "dataclasses.Field[Any]", hint: Any
+    group: argparse._ArgumentGroup,
+    section: str,
+    one: "dataclasses.Field[Any]",
+    hint: Any,
+    default: Any,
 ) -> None:
     metadata = one.metadata
     spelled = "--" + one.name.replace("_", "-")
     flags = dict.fromkeys((*metadata.get("flags", ()), spelled))
     unit = f", {metadata['unit']}" if "unit" in metadata else ""
-    shown = f" (default: {one.default}{unit})"
+    shown = f" (default: {default}{unit})"
     how: dict[str, Any] = {
         "dest": f"{section}.{one.name}",
         "default": argparse.SUPPRESS,
@@ -304,7 +301,7 @@ def _add_flag(
             *no, dest=how["dest"], default=argparse.SUPPRESS, action="store_false",
             help=argparse.SUPPRESS,
         )  # fmt: skip
-        if one.default:
+        if default:
             how["help"] += f" (default; {no[-1]} turns it off)"
     elif hint in (int, float, str):
         how |= {"type": hint, "choices": metadata.get("choices"), "help": how["help"] + shown}

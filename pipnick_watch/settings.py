@@ -21,6 +21,8 @@ from pipnick_watch.camera import Camera, clean_name
 from pipnick_watch.errors import SettingsError
 
 __all__ = [
+    "PHOTOMETRY_DEFAULTS",
+    "SECTIONS",
     "SETTINGS_FILE",
     "PhotometrySettings",
     "PlotSettings",
@@ -117,6 +119,20 @@ class PlotSettings:
         flags=("-pi", "--plot_inters", "--plot-inters"),
     )
     show: bool = knob(False, "open the pictures as they are drawn, where there is a display")
+
+
+SECTIONS: Mapping[str, type[Any]] = {
+    "photometry": PhotometrySettings,
+    "watch": WatchSettings,
+    "plots": PlotSettings,
+}
+"""The tables of the file whose keys are flags too."""
+
+PHOTOMETRY_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "watch": {"use_table": False},
+    "plots": {"final": False},
+}
+"""Where upstream's command and function differ from the daemon."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ ORDER = [
     ("records", "lightcurves", "pictures"),
     ("simulate",),
     ("watch",),
-    ("cli", "__main__"),
+    ("cli", "__main__", "scripting"),
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 FOREIGN = {"watchdog": "watch", "apscheduler": "watch", "filelock": "records"}

@@ -1,5 +1,7 @@
 """PNGs and the page."""
 
+from matplotlib.figure import Figure
+
 from pipnick_watch.pictures.group_sheets import draw_groups, group_sheets
 from pipnick_watch.pictures.groups import GroupSheets, prepare_groups
 from pipnick_watch.pictures.picture import SourcePicture, prepare_picture
@@ -7,6 +9,7 @@ from pipnick_watch.pictures.png import write_png
 from pipnick_watch.pictures.sources import draw_sources
 
 __all__ = [
+    "Figure",
     "GroupSheets",
     "SourcePicture",
     "draw_groups",

@@ -84,6 +84,7 @@ class Night:
         self.backlog = Backlog()
         self.warned: Counter[str] = Counter()
         self.n_folders = 1
+        self.n_frames = 0
         self._crew = Crew(pool, slots, wake)
         self._once = once
         self._limits = Limits(
@@ -159,6 +160,7 @@ class Night:
         """
         listing = scan(self.layout.reduced)
         self.n_folders = listing.n_folders
+        self.n_frames = len(listing.frames)
         for name in listing.ignored.keys() - self._ignored:
             logger.warning("%s: ignored: %s", name, listing.ignored[name])
         self._ignored = set(listing.ignored)

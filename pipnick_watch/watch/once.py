@@ -4,8 +4,9 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from tqdm import tqdm
@@ -19,7 +20,7 @@ from pipnick_watch.watch.scan import scan
 from pipnick_watch.watch.signals import ended_by_signals
 from pipnick_watch.watch.workers import WorkerPool, default_workers
 
-__all__ = ["run_once"]
+__all__ = ["complete", "find_frames", "run_once"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,25 @@ RESCAN_S = 5.0
 
 TROUBLE_S = 30.0
 """A disk that refuses for longer ends ``--once``; the next run goes on where this one stopped."""
+
+
+Progress = Callable[[int], AbstractContextManager["tqdm[None]"]]
+
+
+@contextmanager
+def _progress(total: int) -> Iterator["tqdm[None]"]:
+    """Show a bar on a terminal; elsewhere the log has a line for each frame."""
+    terminal = sys.stderr.isatty()
+    with tqdm(total=total, unit="frame", disable=not terminal, file=sys.stderr) as bar:
+        if terminal:
+            with logging_redirect_tqdm():
+                yield bar
+        else:
+            yield bar
+
+
+def _silent(total: int) -> "tqdm[None]":
+    return tqdm(total=total, disable=True)
 
 
 def run_once(maindir: Path, settings: Settings, redo: Iterable[str] = ()) -> int:
@@ -53,15 +73,12 @@ def run_once(maindir: Path, settings: Settings, redo: Iterable[str] = ()) -> int
         Nothing can be written.
     """
     started = time.monotonic()
-    again = _find(redo, Layout(maindir))
+    again = find_frames(redo, Layout(maindir))
     wake = threading.Event()
     n_workers = settings.watch.workers or default_workers()
     with _as_records_error(), ended_by_signals(wake) as stop, WorkerPool(n_workers) as pool:
         try:
-            night = Night(maindir, settings, pool, n_workers, wake=wake.set, once=True, redo=again)
-            night.begin()
-            _work(night, stop, wake)
-            night.finish(0.0)
+            night = complete(maindir, settings, pool, n_workers, stop, wake, again, _progress)
         finally:
             pool.shutdown(wait=not stop.is_set(), cancel_futures=True)
     night.outbox.summarise(time.monotonic() - started)
@@ -83,8 +100,60 @@ def _as_records_error() -> Iterator[None]:
         raise RecordsError(str(error)) from error
 
 
-def _find(names: Iterable[str], layout: Layout) -> set[str]:
-    """Turn the frames that a person named into paths below ``reduced/``."""
+def complete(
+    maindir: Path,
+    settings: Settings,
+    pool: Executor,
+    n_workers: int,
+    stop: threading.Event,
+    wake: threading.Event,
+    redo: Iterable[str] = (),
+    progress: Progress = _silent,
+) -> Night:
+    """Measure all that is not measured yet, by the workers of ``pool``, until ``stop`` is set.
+
+    Parameters
+    ----------
+    maindir : Path
+    settings : Settings
+    pool : Executor
+    n_workers : int
+        How many tasks it works on at a time.
+    stop, wake : threading.Event
+        To end it; set together with ``wake``.
+    redo : iterable of str
+        Paths below ``reduced/``.
+    progress : callable
+        Makes the bar.
+
+    Returns
+    -------
+    Night
+        All that was published is durable.
+
+    Raises
+    ------
+    RecordsError
+        Nothing can be written.
+    UsageError
+        The file table cannot be read.
+    """
+    with _as_records_error():
+        night = Night(maindir, settings, pool, n_workers, wake=wake.set, once=True, redo=redo)
+        night.begin()
+        _work(night, stop, wake, progress)
+        night.finish(0.0)
+    return night
+
+
+def find_frames(names: Iterable[str], layout: Layout) -> set[str]:
+    """Turn the frames that a person named into paths below ``reduced/``.
+
+    Raises
+    ------
+    UsageError
+        One is not there.
+    """
     names = list(names)
     there = scan(layout.reduced).frames if names else {}
     found = set()
@@ -97,12 +166,14 @@ def _find(names: Iterable[str], layout: Layout) -> set[str]:
     return found
 
 
-def _work(night: Night, stop: threading.Event, wake: threading.Event) -> None:
+def _work(night: Night, stop: threading.Event, wake: threading.Event, progress: Progress) -> None:
     """Step until nothing is left."""
     night.rescan()
+    if not night.n_frames:
+        logger.warning("%s: no frames there", night.layout.reduced)
     total = len(night.candidates)
     next_scan = time.monotonic() + RESCAN_S
-    with _progress(total) as bar:
+    with progress(total) as bar:
         while not stop.is_set():
             wake.clear()
             pause = night.step()
@@ -118,15 +189,3 @@ def _work(night: Night, stop: threading.Event, wake: threading.Event) -> None:
                 night.rescan()
                 next_scan = time.monotonic() + RESCAN_S
             wake.wait(min(pause, 1.0))
-
-
-@contextmanager
-def _progress(total: int) -> Iterator["tqdm[None]"]:
-    """Show a bar on a terminal; elsewhere the log has a line for each frame."""
-    terminal = sys.stderr.isatty()
-    with tqdm(total=total, unit="frame", disable=not terminal, file=sys.stderr) as bar:
-        if terminal:
-            with logging_redirect_tqdm():
-                yield bar
-        else:
-            yield bar

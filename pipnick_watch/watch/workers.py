@@ -7,10 +7,13 @@ frame is known, and a hung one can be killed without touching the others.
 import logging
 import multiprocessing
 import os
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from types import ModuleType
 from typing import Any, TypeVar
 
 from pipnick_watch.watch import jobs
@@ -40,7 +43,8 @@ class _Slot:
             1, mp_context=context, initializer=jobs.start, initargs=(os.getpid(),)
         )
         others = set(multiprocessing.active_children())
-        self.warm: Future[int] = self.executor.submit(jobs.warm_up)
+        with _main_hidden():
+            self.warm: Future[int] = self.executor.submit(jobs.warm_up)
         self.current: Future[Any] = self.warm
         self.started = time.monotonic()
         self.process = next(iter(set(multiprocessing.active_children()) - others), None)
@@ -53,6 +57,17 @@ class _Slot:
     def kill(self) -> None:
         if self.process is not None:
             self.process.kill()
+
+
+@contextmanager
+def _main_hidden() -> Iterator[None]:
+    """Keep a new process from running the caller's script again: no task of ours is in it."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 class WorkerPool(Executor):
