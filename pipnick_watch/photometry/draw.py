@@ -14,7 +14,7 @@ IntArray = npt.NDArray[np.int64]
 
 FAINTEST = 0.1  # of a sky pixel's noise: where a source is no longer drawn
 STEP = 1.25  # ratio of the radii that wings are drawn to
-FARTHEST_FWHM = 12.0
+FARTHEST_FWHM = 9.0
 
 
 def draw_cores(

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from pipnick_watch.columns import RADII
 from pipnick_watch.frame import Frame
 from pipnick_watch.photometry.background import measure_sky
 from pipnick_watch.photometry.detection import bootstrap_fwhm, sharp_pixels
@@ -25,7 +26,7 @@ from pipnick_watch.photometry.steps import (
     settle,
     weed,
 )
-from pipnick_watch.photometry.tabulate import tabulate
+from pipnick_watch.photometry.tabulate import REF_ARCSEC, tabulate
 from pipnick_watch.photometry.weed import one_of_each_galaxy
 from pipnick_watch.settings import Settings
 
@@ -35,7 +36,9 @@ SEARCHES = 3  # of the residuals
 BROKEN = 10.0  # standard deviations
 FIRST_BOX = 64  # pixels: side of the sky's boxes before the stars are known
 UNKNOWN_FWHM = 3.0  # pixels, where nothing shows it
+MARGIN_FWHM = 9.0  # of the canvas around the frame
 FWHM_RANGE = (1.0, 20.0)
+REACH_FWHM = 5.0  # how far a new source changes what is left
 EARLY = 0.8  # of the threshold, while neighbours are still being found
 GLARE = 3.0  # how much less a saturated star's model is trusted
 DOUBT = (0.03, 4.0)  # of subtracted light: always, and for each unit of the PSF's mismatch
@@ -88,12 +91,16 @@ def _first_look(frame: Frame, settings: Settings) -> State:
     bad |= light < -BROKEN * sky.rms
     bad |= sharp_pixels(light, sky.rms, bad, _contrast(psf))
     sources = find_first(light, bad, sky.rms, psf, settings.photometry.thresh, cores)
-    canvas = Canvas(shape=data.shape, margin=int(np.ceil(12.0 * fwhm)) + 45)
-    nothing = np.zeros(canvas.size)
+    reach = max(
+        MARGIN_FWHM * fwhm, REF_ARCSEC / frame.camera.plate_scale, max(RADII),
+        settings.photometry.aperture_radius,
+    )  # fmt: skip
+    canvas = Canvas(shape=(data.shape[0], data.shape[1]), margin=int(np.ceil(reach)) + 25)
     return State(
         frame=frame, settings=settings, bad=bad, sky=sky, noise="model", psf=psf,
         scene=make_scene(canvas, light, bad, sky.rms, sky.median_rms), sources=sources,
-        radius=fit_radius(psf), wings=nothing, glare=nothing, model=nothing,
+        radius=fit_radius(psf), wings=np.zeros(canvas.size), glare=np.zeros(canvas.size),
+        model=np.zeros(canvas.size),
         saturated_errors=np.zeros((int(sources.saturated.sum()), 3)),
     )  # fmt: skip
 
@@ -102,12 +109,16 @@ def _search(state: State) -> State:
     """Search what is left, until nothing new is found."""
     together = state.settings.photometry.mode == "all"
     thresh = state.settings.photometry.thresh
+    where = (slice(None), slice(None))
     for turn in range(SEARCHES):
-        scene, crop = state.scene, state.scene.canvas.crop
-        doubt = DOUBT[0] + DOUBT[1] * state.psf.mismatch
+        scene = state.scene
+        data, model, glare = (
+            scene.canvas.crop(one)[where] for one in (scene.data, state.model, state.glare)
+        )
         more = find_more(
-            crop(scene.data - state.model), crop(state.model + GLARE * state.glare), state.bad,
-            state.sky.rms, state.psf, thresh, turn + 2, state.sources, doubt,
+            data - model, model + GLARE * glare, state.bad[where], state.sky.rms[where], state.psf,
+            thresh, turn + 2, (where[1].start or 0, where[0].start or 0), state.sources,
+            DOUBT[0] + DOUBT[1] * state.psf.mismatch,
         )  # fmt: skip
         before = len(state.sources)
         if len(more):
@@ -121,7 +132,21 @@ def _search(state: State) -> State:
             state = refit(refine_psf(state, corrected=True), rounds=3)
         if len(state.sources) == before:
             break
+        where = _around(state, turn + 2)
     return state
+
+
+def _around(state: State, iteration: int) -> tuple[slice, slice]:
+    """Frame the sources of one detection pass: elsewhere nothing has changed since."""
+    recent = state.sources.iteration == iteration
+    if not recent.any():
+        recent = np.ones(len(state.sources), dtype=bool)
+    margin = REACH_FWHM * state.psf.fwhm
+    x, y = state.sources.x[recent], state.sources.y[recent]
+    return (
+        slice(max(int(y.min() - margin), 0), max(int(y.max() + margin) + 1, 1)),
+        slice(max(int(x.min() - margin), 0), max(int(x.max() + margin) + 1, 1)),
+    )
 
 
 def _contrast(psf: Psf) -> float:

@@ -170,9 +170,9 @@ def fit_psf(
             trial, damping = best, damping * 30.0
         else:
             best, damping = trial, max(damping * 0.1, 1e-8)
-            if turn in (3, 6) and used.sum() > 4:
+            if turn in (2, 4) and used.sum() > 4:
                 used = _like_the_others(best, stars.variance)
-            if turn > 4 and np.abs(step).max() < 2e-4:
+            if turn > 2 and np.abs(step).max() < 1e-3:
                 break
         step, own_step = _solve(best, layout, prior, used, damping)
         psf = layout.unpack(best.psf, layout.pack(best.psf) + step)
@@ -334,7 +334,7 @@ def _columns(
         if layout.corrected or psf.correction.any():
             u, v = ux * scale, uy * scale
             terms = correction_terms(u, v)
-            value = bare * (1.0 + np.tensordot(psf.correction, terms, axes=1))
+            value = bare * (1.0 + (psf.correction @ terms.reshape(len(terms), -1)).reshape(n, m))
             gu, gv = correction_gradient(psf.correction, u, v)
             radial = (ux * gu + uy * gv) * inverse
             out[:, 1] -= bare * scale * (gu - radial * ax)
@@ -349,8 +349,10 @@ def _columns(
             k += 1
             out[:, k] -= 0.5 * slope * (da * ux * ux + 2.0 * db * ux * uy + dc * uy * uy)
         out[:, k + 1] += value * (1.0 / (beta - 1.0) + np.log(inverse))
-        for j, term in enumerate(layout.terms):
-            out[:, k + 2 + j] += bare * np.tensordot(FREE_TERMS[term], terms, axes=1)
+        if layout.terms:
+            free = (FREE_TERMS[layout.terms] @ terms.reshape(len(terms), -1)).reshape(-1, n, m)
+            free *= bare
+            out[:, k + 2 :] += free.swapaxes(0, 1)
     light = out[:, 0].copy()
     out[:, 1:3] *= flux
     out[:, 3] = 1.0

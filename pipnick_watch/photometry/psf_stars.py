@@ -14,7 +14,7 @@ __all__ = ["choose_psf_stars", "cut_psf_stars"]
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-MOST = 60
+MOST = 50
 CORE_FWHM = 2.0  # every pixel up to here,
 WINGS_FWHM = 4.0  # and a few of those up to here, once the neighbours are known
 LEAST_SNR = 20.0

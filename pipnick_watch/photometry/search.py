@@ -56,14 +56,16 @@ def find_first(
 
 def find_more(
     residual: FloatArray, model: FloatArray, bad: BoolArray, rms: FloatArray, psf: Psf,
-    thresh: float, iteration: int, known: Sources, doubt: float,
+    thresh: float, iteration: int, origin: tuple[int, int], known: Sources, doubt: float,
 ) -> Sources:  # fmt: skip
     """Find sources in what the known ones leave.
 
     Parameters
     ----------
     residual, model : ndarray, shape (ny, nx)
-        Frame without sky and known sources, and those sources.
+        Frame without sky and known sources, and those sources; or a part of it.
+    origin : tuple of int
+        x and y of that part's first pixel.
     doubt : float
         Share of the subtracted light that the PSF's own faults may leave in one place.
     """
@@ -73,12 +75,16 @@ def find_more(
     filtered = smooth(left, KERNEL * psf.fwhm)
     iy, ix = filtered_peaks(filtered, MARGIN * thresh * share * rms)
     full = known.saturated
-    clear = away_from(ix, iy, known.x[full], known.y[full], known.core[full] + GLARE * psf.fwhm)
+    clear = away_from(
+        ix + origin[0], iy + origin[1], known.x[full], known.y[full],
+        known.core[full] + GLARE * psf.fwhm,
+    )  # fmt: skip
     iy, ix = iy[clear], ix[clear]
     clear = filtered[iy, ix] > doubt * _smoothed_at(model, ix, iy, KERNEL * psf.fwhm)
     iy, ix = iy[clear], ix[clear]
     x, y = refine(filtered, ix, iy)
-    return new_sources(x, y, filtered[iy, ix].astype(np.float64) / share / peak, iteration)
+    flux = filtered[iy, ix].astype(np.float64) / share / peak
+    return new_sources(x + origin[0], y + origin[1], flux, iteration)
 
 
 def _smoothed_at(

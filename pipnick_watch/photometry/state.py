@@ -36,7 +36,7 @@ class State:
         Of the windows that sources are fitted on, pixels.
     wings, glare, model : ndarray
         Padded and flat: light of the sources beyond their windows, light of the saturated ones,
-        light of all.
+        light of all. ``wings`` and ``model`` are changed in place.
     saturated_errors : ndarray, shape (n_saturated, 3)
         Standard errors of x, y and flux.
     """

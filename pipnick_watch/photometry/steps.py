@@ -38,7 +38,7 @@ def refine_psf(state: State, *, corrected: bool, first: bool = False) -> State:
     elliptical = state.settings.photometry.fittype == "ellip"
     fresh = first or not state.psf.correction.any()
     psf, _ = fit_psf(
-        stars, state.psf, elliptical=elliptical, corrected=corrected, rounds=8 if fresh else 4
+        stars, state.psf, elliptical=elliptical, corrected=corrected, rounds=7 if fresh else 3
     )
     return replace(state, psf=psf)
 
@@ -48,18 +48,19 @@ def refit(state: State, rounds: int) -> State:
     scene, psf, radius = state.scene, state.psf, state.radius
     canvas, sources = scene.canvas, state.sources
     full = np.flatnonzero(sources.saturated)
-    glare, errors = state.glare, state.saturated_errors
+    glare, errors, rest = state.glare, state.saturated_errors, state.wings
     if len(full):
         some, errors = fit_saturated(scene, psf, sources.keep(full), state.model - glare)
         sources = sources.put(full, x=some.x, y=some.y, flux=some.flux, converged=some.converged)
         glare = np.zeros(canvas.size)
         draw_cores(glare, canvas, psf, some, radius)
         draw_wings(glare, canvas, psf, some, radius, scene.rms)
+        rest = rest + glare
     plain = np.flatnonzero(~sources.saturated)
-    fitted = fit_sources(scene, psf, sources.keep(plain), state.wings + glare, radius, rounds)
+    fitted = fit_sources(scene, psf, sources.keep(plain), rest, radius, rounds)
     wings = np.zeros(canvas.size)
     draw_wings(wings, canvas, psf, fitted, radius, scene.rms)
-    model = wings + glare
+    model = wings + glare if len(full) else wings.copy()
     draw_cores(model, canvas, psf, fitted, radius)
     return replace(
         state, sources=taken_over(sources, plain, fitted), wings=wings, glare=glare, model=model,
@@ -107,16 +108,16 @@ def refit_around(
     old = state.sources.keep(np.setdiff1d(some, new))
     if dropped is not None:
         old = old.join(dropped)
-    wings, model = state.wings.copy(), state.model.copy()
+    # in place: whole frames are not copied for a few sources
+    wings, model = state.wings, state.model
     draw_cores(model, canvas, psf, old, radius, -1.0)
-    held = model.copy()
-    fitted = fit_sources(scene, psf, state.sources.keep(some), held, radius, 6)
+    fitted = fit_sources(scene, psf, state.sources.keep(some), model, radius, 6)
     draw_cores(model, canvas, psf, fitted, radius)
     for flat in (wings, model):
         draw_wings(flat, canvas, psf, old, radius, scene.rms, -1.0)
         draw_wings(flat, canvas, psf, fitted, radius, scene.rms)
     sources = taken_over(state.sources, some, fitted)
-    return replace(state, sources=sources, wings=wings, model=model)
+    return replace(state, sources=sources)
 
 
 def resky(state: State) -> State:
