@@ -218,6 +218,8 @@ class Following:
             name = path.relative_to(self.layout.reduced).as_posix()
             if can_be_a_frame(name):
                 self.night.hint(name, hint.at, settles=hint.settles)
+        elif self.layout.solutions in path.parents:
+            self.night.solutions.check()
         elif path == self.layout.reduced:
             self._next_scan = 0.0
 
