@@ -77,10 +77,12 @@ def run_once(maindir: Path, settings: Settings, redo: Iterable[str] = ()) -> int
     wake = threading.Event()
     n_workers = settings.watch.workers or default_workers()
     with _as_records_error(), ended_by_signals(wake) as stop, WorkerPool(n_workers) as pool:
+        ended = False
         try:
             night = complete(maindir, settings, pool, n_workers, stop, wake, again, _progress)
+            ended = not stop.is_set()
         finally:
-            pool.shutdown(wait=not stop.is_set(), cancel_futures=True)
+            pool.shutdown(wait=ended, cancel_futures=True)
     night.outbox.summarise(time.monotonic() - started)
     if stop.is_set():
         logger.warning("interrupted; the next run goes on from here")
