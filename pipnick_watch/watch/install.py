@@ -1,5 +1,6 @@
 """``--install-service``: the units for systemd, with the paths and the user of this machine."""
 
+import glob
 import grp
 import os
 import pwd
@@ -94,12 +95,12 @@ def unit_text(
     """
     name = NIGHT_UNIT if nights is None else NIGHTS_UNIT
     text = (resources.files("pipnick_watch.watch") / "units" / name).read_text(encoding="utf-8")
-    user, group = _owner(where)
+    user, group = _owner([where] if nights is None else [*_newest_first(nights), where])
     command = _command()
-    what = "%f" if nights is None else f"--nights {_quoted(_absolute(nights))}"
+    what = "%f" if nights is None else f"--nights {_argument(_absolute(nights))}"
     room = "-%f" if nights is None else _quoted(f"-{where}")
     filled = {
-        "ExecStart": " ".join([_quoted(str(command)), what, *map(_quoted, flags)]),
+        "ExecStart": " ".join([_argument(str(command)), what, *map(_argument, flags)]),
         "User": f"{user}\nGroup={group}",
         "ReadWritePaths": " ".join([room, *(_quoted(f"-{folder}") for folder in writable)]),
     }
@@ -151,11 +152,17 @@ def _fixed(pattern: str) -> Path:
     return Path(*parts[:plain])
 
 
-def _owner(where: Path) -> tuple[str, str]:
-    """Name the user and group that the frames belong to: who may write there."""
-    night = where / "reduced"
-    folder = next((one for one in (night, where, *where.parents) if one.exists()), Path("/"))
-    about = folder.stat()
+def _newest_first(pattern: str) -> list[Path]:
+    """List the nights that there are already."""
+    found = [Path(name) for name in glob.glob(_absolute(pattern))]  # noqa: PTH207
+    return sorted(found, key=lambda night: night.stat().st_mtime, reverse=True)
+
+
+def _owner(places: Sequence[Path]) -> tuple[str, str]:
+    """Name the user and group that the first of these nights belongs to: who may write there."""
+    inside = [folder for place in places for folder in (place / "reduced", place)]
+    above = places[-1].parents
+    about = next((one for one in (*inside, *above) if one.exists()), Path("/")).stat()
     try:
         user = pwd.getpwuid(about.st_uid).pw_name
     except KeyError:
@@ -171,9 +178,14 @@ def _percent(text: str) -> str:
     return text.replace("%", "%%")
 
 
+def _argument(text: str) -> str:
+    """Write one word of a command so that systemd passes it on as it is."""
+    return _quoted(text.replace("$", "$$"))
+
+
 def _quoted(text: str) -> str:
     """Write one word so that systemd reads it as it is."""
-    text = _percent(text).replace("$", "$$")
+    text = _percent(text)
     if re.fullmatch(r"[\w@%$:,./=*?\[\]+-]+", text, flags=re.ASCII):
         return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
