@@ -5,6 +5,7 @@ Each message is one line for a person: what is wrong, where, and what to do.
 
 __all__ = [
     "AnotherDaemonError",
+    "ClusterError",
     "FrameError",
     "FrameNotReadyError",
     "PipnickWatchError",
@@ -53,3 +54,7 @@ class SolutionError(PipnickWatchError):
 
 class RecordsError(PipnickWatchError):
     """What lies on disk cannot be read or written the way it must be."""
+
+
+class ClusterError(PipnickWatchError):
+    """The cluster that measures is gone, or cannot go on; the next run goes on from there."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pipnick_watch.watch import jobs
 from pipnick_watch.watch.jobs import Job, Outcome
 from pipnick_watch.watch.ready import Candidate
-from pipnick_watch.watch.workers import WorkerPool
+from pipnick_watch.watch.workers import Pool
 
 __all__ = ["Crew", "Measured"]
 
@@ -94,7 +94,7 @@ class Crew:
 
     def collect(self) -> list[Measured]:
         """Take what has ended, and kill a worker that takes too long."""
-        if isinstance(self.pool, WorkerPool):
+        if isinstance(self.pool, Pool):
             self.pool.kill_late(MEASURE_LIMIT_S)
         return [
             self._measured(future, self._busy.pop(future))
@@ -116,5 +116,5 @@ class Crew:
             wait_s=busy.wait_s,
             outcome=None if error is not None else future.result(),
             error=text,
-            innocent=isinstance(self.pool, WorkerPool) and self.pool.never_started(future),
+            innocent=isinstance(self.pool, Pool) and self.pool.never_started(future),
         )

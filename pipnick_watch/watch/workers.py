@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from pipnick_watch.watch import jobs
 
-__all__ = ["WorkerPool", "default_workers"]
+__all__ = ["Pool", "WorkerPool", "default_workers"]
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -33,6 +33,26 @@ TASKS_PER_WORKER = 500
 def default_workers() -> int:
     """Count the cores that this process may use, four at most."""
     return max(1, min(4, len(os.sched_getaffinity(0))))
+
+
+class Pool(Executor):
+    """An executor that looks after its workers when its user comes round.
+
+    Attributes
+    ----------
+    n_workers : int
+        How many tasks it works on at a time; may change.
+    """
+
+    n_workers: int
+
+    def kill_late(self, limit_s: float) -> None:
+        """End what is busy with one task for longer."""
+        raise NotImplementedError
+
+    def never_started(self, future: Future[Any]) -> bool:
+        """Tell whether a task failed because its worker had died before it could begin."""
+        raise NotImplementedError
 
 
 class _Slot:
@@ -70,7 +90,7 @@ def _main_hidden() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-class WorkerPool(Executor):
+class WorkerPool(Pool):
     """Worker processes, started by a fork server that has done their imports.
 
     Parameters
