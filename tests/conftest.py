@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipnick_watch.simulate import FieldSettings, Optics, Pointing, frame_bytes, simulate_field
+from pipnick_watch.watch.workers import WorkerPool
 
 REPOSITORY = Path(__file__).parents[1]
 NIGHTS = REPOSITORY.parent / "shared" / "nights" / "2024-05-13" / "reduced"
@@ -188,3 +189,10 @@ def real_frames(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
         unpacked[f"{path.parent.name}/{path.name}"] = path
     yield unpacked
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def pool() -> Iterator[WorkerPool]:
+    """Give two warm workers that all tests may use, one after the other."""
+    with WorkerPool(2) as workers:
+        yield workers

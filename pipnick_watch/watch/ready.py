@@ -102,10 +102,10 @@ def look(one: Candidate, now: float, camera: Camera, limits: Limits) -> Verdict:
     The candidate's ``reason`` says what it waits for or why it failed, and ``due`` when to look
     again.
     """
+    hinted, one.hinted_at, one.hinted = one.hinted_at, None, False
     seen = see(one.path)
     if seen is None:
         return Verdict.GONE
-    hinted, one.hinted_at, one.hinted = one.hinted_at, None, False
     if seen != one.seen:
         one.seen, one.changed_at = seen, now
         one.settled_at, one.outline, one.tries = None, None, 0
