@@ -6,7 +6,16 @@ Columns are only ever added at the end.
 
 from dataclasses import dataclass
 
-__all__ = ["CATALOGUE", "LIGHT_CURVE", "NIGHT_LOG", "RADII", "Column", "names", "radius_column"]
+__all__ = [
+    "CATALOGUE",
+    "LIGHT_CURVE",
+    "LIGHT_CURVE_FRAMES",
+    "NIGHT_LOG",
+    "RADII",
+    "Column",
+    "names",
+    "radius_column",
+]
 
 RADII = (2.5, 3.5, 5.0, 7.0, 10.0, 14.0, 20.0)
 """Radii, in pixels, of the apertures with the neighbours subtracted (``flux_r2p5`` …)."""
@@ -142,3 +151,48 @@ LIGHT_CURVE: tuple[Column, ...] = (
     Column("flags", "int", "", "target, variable, clouded, saturated, …", "d"),
 )
 """Columns of lightcurves/<OBJECT>_<FILTER>.csv."""
+
+LIGHT_CURVE_FRAMES: tuple[Column, ...] = (
+    Column("frame", "text", "", "path of the frame below reduced/"),
+    Column("mjd_mid", "float", "d", "middle of the exposure, MJD UTC", ".8f"),
+    Column("exptime", "float", "s", "exposure time", ".3f"),
+    Column("airmass", "float", "", "at mid-exposure where it is known, else the header's", ".4f"),
+    Column("matched", "int", "", "1 where the frame's stars were recognised", "d"),
+    Column("n_stars", "int", "", "number of the frame's sources that have a light curve", "d"),
+    Column("n_comparisons", "int", "", "number of comparison stars measured well", "d"),
+    Column("turn", "float", "deg", "turn of the field against the first matched frame", ".3f"),
+    Column("drift_x", "float", "arcsec", "where the field's middle has gone along x since then", ".2f"),
+    Column("drift_y", "float", "arcsec", "the same along y", ".2f"),
+    Column("drift_rate", "float", "arcsec / h", "speed over the last frames without a jump", ".2f"),
+    Column("edge_hours", "float", "h", "until the target reaches an edge or a bad column", ".2f"),
+    Column("edge", "text", "", "what it would reach"),
+    Column("seeing", "float", "arcsec", "FWHM", ".3f"),
+    Column("seeing_zenith", "float", "arcsec", "FWHM scaled to the zenith, airmass^-0.6", ".3f"),
+    Column("ellipticity", "float", "", "1 - minor / major axis of the PSF", ".4f"),
+    Column("pa", "float", "deg", "angle of the major axis, 0 along +x towards +y", ".2f"),
+    Column("focus_alarm", "int", "", "1: the third frame in a row 15 % worse than the best quarter", "d"),
+    Column("offset", "float", "mag", "zero-point of the frame from the comparison stars", ".5f"),
+    Column("offset_err", "float", "mag", "standard error of offset", ".5f"),
+    Column("transparency", "float", "mag", "loss against the clear part of the night, extinction taken off", ".4f"),
+    Column("transparency_err", "float", "mag", "standard error of transparency", ".4f"),
+    Column("clouded", "int", "", "1 where transparency is above 0.1 mag", "d"),
+    Column("sky_rate", "float", "electron / (s arcsec2)", "sky brightness", ".4f"),
+    Column("saturation_target", "float", "", "highest pixel of the target over saturation", ".4f"),
+    Column("saturation_comparison", "float", "", "the same of the brightest comparison star", ".4f"),
+    Column("safe_exptime", "float", "s", "exposure that would bring both to 80 % at most", ".1f"),
+    Column("target_mag", "float", "mag", "the target's mag_diff", ".5f"),
+    Column("target_mag_err", "float", "mag", "its standard error", ".5f"),
+    Column("check_mag", "float", "mag", "the check star's mag_diff", ".5f"),
+    Column("check_mag_err", "float", "mag", "its standard error", ".5f"),
+    Column("zero_point", "float", "mag", "magnitude of one electron per second, from [standards]", ".4f"),
+    Column("zero_point_err", "float", "mag", "standard error of zero_point", ".4f"),
+    Column("n_standards", "int", "", "number of standard stars that gave it", "d"),
+    Column("flags", "int", "", "the target's flags in this frame, as in the light curve", "d"),
+    Column("target", "int", "", "number of the target's star, the same in all rows", "d"),
+    Column("target_kind", "text", "", "target, candidate, or why there is none; the same in all rows"),
+    Column("check", "int", "", "number of the check star, the same in all rows", "d"),
+    Column("flux", "text", "", "column that the light curve is made of, the same in all rows"),
+    Column("n_variable", "int", "", "number of stars flagged as variable, the same in all rows", "d"),
+    Column("digest", "text", "", "names what this row was made from"),
+)  # fmt: skip
+"""Columns of lightcurves/<OBJECT>_<FILTER>_frames.csv."""

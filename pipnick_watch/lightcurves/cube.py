@@ -1,0 +1,127 @@
+"""What was measured of each star in each frame, as arrays."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipnick_watch.columns import RADII
+from pipnick_watch.lightcurves.registration import Registration
+from pipnick_watch.lightcurves.starlist import FLUXES
+from pipnick_watch.photometry.flags import Flag
+
+__all__ = ["Cube", "fill_cube", "flux_errors"]
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+MOST_SEEN = 3
+SHARE_SEEN = 0.1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Cube:
+    """The matched frames, in the order of time, and their stars.
+
+    Attributes
+    ----------
+    rows : list of int
+        Place of each frame in the registration.
+    stars : ndarray of int, shape (n_stars,)
+        Number of each star in the registration.
+    flux : ndarray, shape (n_frames, n_stars, n_fluxes)
+        Electrons; nan where a star was not detected.
+    flux_err, peak, bkg_rms, x, y, ra, dec : ndarray, shape (n_frames, n_stars)
+    flags : ndarray of int, shape (n_frames, n_stars)
+    exptime, airmass : ndarray, shape (n_frames,)
+    """
+
+    rows: list[int]
+    stars: IntArray
+    flux: FloatArray
+    flux_err: FloatArray
+    peak: FloatArray
+    bkg_rms: FloatArray
+    x: FloatArray
+    y: FloatArray
+    ra: FloatArray
+    dec: FloatArray
+    flags: IntArray
+    exptime: FloatArray
+    airmass: FloatArray
+
+    def has(self, *flags: Flag) -> npt.NDArray[np.bool_]:
+        """Tell where one of these flags is set."""
+        return np.asarray((self.flags & sum(map(int, flags))) != 0)
+
+
+def fill_cube(done: Registration, wanted: IntArray, *, blank: bool = False) -> Cube:
+    """Collect what belongs together.
+
+    Stars are kept that three frames show, and a tenth of all; they are numbered by the frame that
+    showed them first and then by brightness, so that numbers last through a growing night.
+
+    Parameters
+    ----------
+    done : Registration
+    wanted : ndarray of int
+        Stars to keep however seldom they are seen.
+    blank : bool
+        Add a star that no frame shows, at the end; its number is -1.
+    """
+    rows = [k for k, mapping in enumerate(done.mappings) if mapping is not None]
+    rows.sort(key=lambda k: _time_key(done, k))
+    n_all = len(done.places[0])
+    seen = np.zeros(n_all, dtype=np.int64)
+    first = np.full(n_all, len(rows), dtype=np.int64)
+    light = np.zeros(n_all)
+    for number, k in enumerate(rows):
+        known = done.members[k] >= 0
+        who = done.members[k][known]
+        seen[who] += 1
+        fresh = first[who] == len(rows)
+        first[who[fresh]] = number
+        light[who[fresh]] = done.frames[k].flux[known, 0][fresh]
+    kept = np.asarray(seen >= max(min(MOST_SEEN, len(rows)), SHARE_SEEN * len(rows)))
+    kept[wanted] = True
+    stars = np.flatnonzero(kept)
+    stars = stars[np.lexsort((stars, -light[stars], first[stars]))]
+    place = np.full(n_all, -1)
+    place[stars] = np.arange(len(stars))
+
+    if blank:
+        stars = np.append(stars, -1)
+    shape = len(rows), len(stars)
+    flux = np.full((*shape, len(FLUXES)), np.nan)
+    planes = {name: np.full(shape, np.nan)
+              for name in ("flux_err", "peak", "bkg_rms", "x", "y", "ra", "dec")}  # fmt: skip
+    flags = np.zeros(shape, dtype=np.int64)
+    for number, k in enumerate(rows):
+        one, members = done.frames[k], done.members[k]
+        mine = np.flatnonzero(members >= 0)
+        mine = mine[place[members[mine]] >= 0]
+        at = place[members[mine]]
+        flux[number, at] = one.flux[mine]
+        flags[number, at] = one.flags[mine]
+        for name, plane in planes.items():
+            plane[number, at] = getattr(one, name)[mine]
+    return Cube(
+        rows=rows, stars=stars, flux=flux, flags=flags, **planes,
+        exptime=np.array([done.frames[k].exptime for k in rows]),
+        airmass=np.array([done.frames[k].airmass for k in rows]),
+    )  # fmt: skip
+
+
+def _time_key(done: Registration, k: int) -> tuple[bool, float, str]:
+    one = done.frames[k]
+    unknown = not np.isfinite(one.mjd_mid)
+    return unknown, 0.0 if unknown else one.mjd_mid, one.frame
+
+
+def flux_errors(cube: Cube, choice: int) -> FloatArray:
+    """Give the errors of one choice of flux: photons, sky and read noise; electrons."""
+    if choice == 0:
+        return cube.flux_err
+    area = np.pi * RADII[choice - 1] ** 2
+    light = np.maximum(cube.flux[:, :, choice], 0.0)
+    return np.asarray(np.sqrt(light + area * cube.bkg_rms**2))

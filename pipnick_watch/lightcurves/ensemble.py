@@ -1,0 +1,112 @@
+"""What are the magnitudes of the comparison stars, and how clear was each frame.
+
+The model is m_ij = M_j + z_i, solved for all stars and frames at once by weighted least squares
+(Honeycutt 1992, PASP 104, 435), each star weighted by its own constancy (Broeg et al. 2005, AN
+326, 134). No sum over a set of stars that changes is ever taken.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Ensemble", "column_medians", "robust_scatter", "solve_ensemble"]
+
+FloatArray = npt.NDArray[np.float64]
+
+ROUNDS = 6
+HUBER = 3.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ensemble:
+    """The solution.
+
+    Attributes
+    ----------
+    magnitudes : ndarray, shape (n_stars,)
+        M_j; all comparison stars together have magnitude 0.
+    offsets, offset_errs : ndarray, shape (n_frames,)
+        z_i and its standard error; nan where no comparison star was measured.
+    weights : ndarray, shape (n_frames, n_stars)
+        In units of 1/mag²; 0 where a star was not measured.
+    excess : ndarray, shape (n_stars,)
+        Variance of each star beyond its errors, mag².
+    """
+
+    magnitudes: FloatArray
+    offsets: FloatArray
+    offset_errs: FloatArray
+    weights: FloatArray
+    excess: FloatArray
+
+
+def solve_ensemble(mag: FloatArray, variance: FloatArray) -> Ensemble:
+    """Solve for the comparison stars.
+
+    Parameters
+    ----------
+    mag, variance : ndarray, shape (n_frames, n_stars)
+        Instrumental magnitudes and their variance; nan where a star was not measured.
+    """
+    known = np.isfinite(mag) & np.isfinite(variance) & (variance > 0)
+    m = np.where(known, mag, 0.0)
+    excess = np.zeros(mag.shape[1])
+    doubt = np.ones_like(m)
+    for _ in range(ROUNDS):
+        weights = np.where(known, doubt / (np.where(known, variance, 1.0) + excess), 0.0)
+        stars, offsets = _solve(m, weights)
+        left = np.where(known, m - stars - offsets[:, None], np.nan)
+        excess = _excess(left, np.where(known, variance, np.nan))
+        sigma = np.sqrt(np.where(known, variance, np.nan) + excess)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            doubt = np.nan_to_num(np.minimum(1.0, HUBER / np.abs(left / sigma)), nan=1.0)
+    total = weights.sum(axis=1)
+    together = -2.5 * np.log10(np.sum(10 ** (-0.4 * stars)))
+    with np.errstate(divide="ignore"):
+        errors = np.where(total > 0, 1.0 / np.sqrt(total), np.nan)
+    return Ensemble(
+        magnitudes=stars - together, offsets=np.where(total > 0, offsets + together, np.nan),
+        offset_errs=errors, weights=weights, excess=excess,
+    )  # fmt: skip
+
+
+def _solve(m: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Eliminate the frames and solve for the stars."""
+    per_star, per_frame = weights.sum(axis=0), weights.sum(axis=1)
+    share = weights / np.where(per_frame > 0, per_frame, 1.0)[:, None]
+    mean = (share * m).sum(axis=1)
+    matrix = np.diag(per_star) - weights.T @ share
+    right = (weights * (m - mean[:, None])).sum(axis=0)
+    # a constant may be added to all stars: the solution with the smallest norm is taken, about a
+    # first guess so that stars which no frame links keep their own brightness
+    guess = (weights * m).sum(axis=0) / np.where(per_star > 0, per_star, 1.0)
+    scale = np.sqrt(np.where(per_star > 0, per_star, 1.0))
+    scaled = matrix / scale[:, None] / scale[None, :]
+    step = np.linalg.lstsq(scaled, (right - matrix @ guess) / scale, rcond=1e-10)[0] / scale
+    stars = guess + step
+    offsets = mean - (share * stars).sum(axis=1)
+    return np.asarray(stars), np.asarray(offsets)
+
+
+def _excess(left: FloatArray, variance: FloatArray) -> FloatArray:
+    scatter = robust_scatter(left)
+    return np.maximum(scatter**2 - np.nan_to_num(column_medians(variance)), 0.0)
+
+
+def column_medians(values: FloatArray) -> FloatArray:
+    """Give the median of each column without its nan; nan where nothing is left."""
+    if len(values) == 0:
+        return np.full(values.shape[1], np.nan)
+    ordered = np.sort(values, axis=0)  # nan come last
+    n = np.isfinite(values).sum(axis=0)
+    column = np.arange(values.shape[1])
+    low = ordered[np.maximum(n - 1, 0) // 2, column]
+    high = ordered[np.minimum(n // 2, len(values) - 1), column]
+    return np.where(n > 0, (low + high) / 2, np.nan)
+
+
+def robust_scatter(values: FloatArray) -> FloatArray:
+    """Give the standard deviation of each column from its median deviation; 0 without values."""
+    middle = column_medians(values)
+    return np.nan_to_num(1.4826 * column_medians(np.abs(values - middle)))
