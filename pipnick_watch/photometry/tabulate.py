@@ -92,14 +92,14 @@ def _columns(state: State, errors: FloatArray, correction: ApertureCorrection) -
     residual = scene.data - model
     npixfit = good.sum(axis=1).astype(np.int64)
     aperture = state.settings.photometry.aperture_radius
-    sums = sum_apertures(scene, psf, sources, model, (*RADII, aperture))
+    x_fit, y_fit = moffat_centres(psf, sources.x, sources.y)
+    sums = sum_apertures(scene, psf, sources, model, (*RADII, aperture), (x_fit, y_fit))
     lost = np.asarray(sums.lost > MOST_LOST)
     alone = np.where(lost, np.nan, sums.alone)
     group_id, group_size = friends_of_friends(sources.x, sources.y, GROUP_FWHM * psf.fwhm)
     number = np.empty(n, dtype=np.int64)
     number[np.argsort(-sources.flux, kind="stable")] = np.arange(1, n + 1)
     core = canvas.indices(ix, iy, disk(max(0.5 * psf.fwhm, 1.0)))
-    x_fit, y_fit = moffat_centres(psf, sources.x, sources.y)
     return {
         "group_id": group_id, "group_size": group_size,
         "flags": flag_sources(
