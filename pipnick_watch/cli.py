@@ -56,9 +56,18 @@ def watch_command(arguments: Sequence[str] | None = None) -> None:
         "--apply", nargs="?", type=Path, const=UNIT_FOLDER, metavar="DIR",
         help=f"with --install-service: write it (into DIR; default: {UNIT_FOLDER})",
     )  # fmt: skip
+    doing.add_argument(
+        "--export", nargs="+", type=Path, metavar=("FILE.parquet", "MAINDIR"),
+        help="write the objects' rows of these nights as a Parquet data set (needs pyarrow)",
+    )  # fmt: skip
     parser.add_argument(
         "--nights", metavar="GLOB",
-        help="follow every night folder that matches and appears, as '/data/*/'",
+        help="follow every night folder that matches and appears, as '/data/*/'; with --once: "
+        "measure what is in all of them, then exit",
+    )  # fmt: skip
+    parser.add_argument(
+        "--dask", metavar="ADDRESS",
+        help="with --once: measure on the Dask cluster of this scheduler (needs distributed)",
     )  # fmt: skip
     parser.add_argument(
         "--since", type=float, default=3.0, metavar="DAYS",
@@ -88,8 +97,12 @@ def _watch(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             parser.error("--demo plays its own night: give its folder as --demo DIR, no MAINDIR")
         folder = Path(options.demo) if options.demo else None
         return run_demo(folder, ["--verbosity", str(options.verbosity)])
-    if options.nights is not None and (options.maindir or options.once):
-        parser.error("--nights finds its MAINDIRs by itself: give no MAINDIR and no --once")
+    if options.export is not None:
+        return _export(options, parser)
+    if options.nights is not None and options.maindir:
+        parser.error("--nights finds its MAINDIRs by itself: give no MAINDIR")
+    if options.dask is not None and not options.once:
+        parser.error("--dask is for --once: a night that is followed needs one machine")
     if options.install_service:
         from pipnick_watch.watch.install import install_service
 
@@ -100,6 +113,8 @@ def _watch(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             writable=[] if options.metrics is None else [options.metrics.resolve().parent],
             apply=options.apply,
         )
+    if options.once and (options.nights is not None or options.dask is not None):
+        return _archive(options, parser)
     if options.nights is not None:
         return _nights(options, parser)
     if options.maindir is None:
@@ -134,6 +149,53 @@ def _nights(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int
         since_days=options.since,
         metrics=options.metrics,
     )
+
+
+def _archive(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    """Measure the nights that match, or MAINDIR, and exit; each has its settings."""
+    import glob
+
+    from pipnick_watch.watch.archive import run_archive
+
+    if options.nights is None:
+        if options.maindir is None:
+            parser.error("MAINDIR is missing: the folder that holds reduced/")
+        _check_folder(options.maindir)
+        found = [options.maindir.resolve()]
+    elif options.redo:
+        parser.error("--redo is for one MAINDIR")
+    else:
+        found = sorted({Path(name).resolve() for name in glob.glob(options.nights)})  # noqa: PTH207
+    maindirs = [maindir for maindir in found if (maindir / "reduced").is_dir()]
+    if not maindirs:
+        raise UsageError(f"{options.nights or found[0]}: no folder with a reduced/ in it")
+
+    def settings_of(maindir: Path) -> Settings:
+        return _settings(options, maindir, parser, {})
+
+    shared = _settings(options, None, parser, {})
+    _start_logging(options, None)
+    return run_archive(
+        maindirs,
+        settings_of,
+        workers=shared.watch.workers,
+        dask=options.dask,
+        redo=options.redo,
+    )
+
+
+def _export(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    from pipnick_watch.export import export
+
+    file, *maindirs = options.export
+    maindirs += [] if options.maindir is None else [options.maindir]
+    if not maindirs:
+        parser.error("--export FILE.parquet MAINDIR…: the nights are missing")
+    for maindir in maindirs:
+        _check_folder(maindir)
+    _start_logging(options, None)
+    export(file, maindirs)
+    return 0
 
 
 def _service_flags(options: argparse.Namespace) -> list[str]:

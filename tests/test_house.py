@@ -16,7 +16,7 @@ ORDER = [
     ("header", "outline", "pixels", "times", "frame", "solution"),
     ("photometry",),
     ("records", "lightcurves", "pictures"),
-    ("simulate",),
+    ("simulate", "export"),
     ("watch",),
     ("cli", "__main__", "scripting"),
 ]
