@@ -13,6 +13,7 @@ __all__ = ["ApertureSums", "overlap", "sum_apertures"]
 
 FloatArray = npt.NDArray[np.float64]
 
+STRAIGHT = 4.5  # pixels: a circle of this radius is nearly straight across a pixel
 EDGE = 1.5  # pixels: farther than this from the circle a pixel is wholly inside or outside
 
 
@@ -49,6 +50,14 @@ def overlap(dx: FloatArray, dy: FloatArray, radius: float) -> FloatArray:
 
     Within a pixel the circle is taken as straight: good to some parts in 10,000 of the area.
     """
+    if radius < STRAIGHT:
+        # too strongly bent: look at quarters of pixels
+        quarters = [
+            overlap(2.0 * dx + sx, 2.0 * dy + sy, 2.0 * radius)
+            for sx in (-0.5, 0.5)
+            for sy in (-0.5, 0.5)
+        ]
+        return np.asarray(sum(quarters) / 4.0)
     ux, uy = np.abs(dx), np.abs(dy)
     distance = np.hypot(ux, uy) + 1e-12
     long = np.maximum(ux, uy) / distance
@@ -65,12 +74,7 @@ def overlap(dx: FloatArray, dy: FloatArray, radius: float) -> FloatArray:
 
 
 def sum_apertures(
-    scene: Scene,
-    psf: Psf,
-    sources: Sources,
-    model: FloatArray,
-    radii: tuple[float, ...],
-    centres: tuple[FloatArray, FloatArray] | None = None,
+    scene: Scene, psf: Psf, sources: Sources, model: FloatArray, radii: tuple[float, ...]
 ) -> ApertureSums:
     """Sum the light within ``radii`` (pixels) of each source.
 
@@ -78,14 +82,10 @@ def sum_apertures(
     ----------
     model : ndarray
         All sources, padded and flat.
-    centres : tuple of ndarray, each of shape (n,)
-        Centres of the apertures, x and y; by default the places of the PSF's origin.
     """
-    x, y = (sources.x, sources.y) if centres is None else centres
     n, canvas = len(sources), scene.canvas
-    edge = EDGE + np.hypot(sources.x - x, sources.y - y).max(initial=0.0)
     out = np.zeros((6, len(radii), n))
-    window = by_distance(disk(min(max(radii) + edge, canvas.margin - 1.0)))
+    window = by_distance(disk(min(max(radii) + EDGE, canvas.margin - 1.0)))
     away = np.hypot(window.ox, window.oy)
     for piece in pieces(n, 5 * len(window)):
         one = sources.keep(piece)
@@ -100,12 +100,8 @@ def sum_apertures(
         planes = np.stack([residual + own, residual + total, own, own * good, noise])
         for k, radius in enumerate(radii):
             # whole pixels up to the first, parts of them up to the second
-            first, last = np.searchsorted(away, [radius - edge, radius + edge])
-            share = overlap(
-                dx[:, first:last] + (one.x - x[piece])[:, None],
-                dy[:, first:last] + (one.y - y[piece])[:, None],
-                radius,
-            )
+            first, last = np.searchsorted(away, [radius - EDGE, radius + EDGE])
+            share = overlap(dx[:, first:last], dy[:, first:last], radius)
             sums = planes[:, :, :first].sum(axis=2)
             sums += np.einsum("pnm,nm->pn", planes[:, :, first:last], share)
             out[:5, k, piece] = sums

@@ -195,7 +195,9 @@ def _weights(k: int, n: int) -> FloatArray:
     at = np.arange(n, dtype=np.float64)
     inside = at.clip(centre[0], centre[-1])
     weights = np.asarray(spline(inside), dtype=np.float64)
-    slope = spline.derivative()
-    for edge, outside in ((centre[0], at < centre[0]), (centre[-1], at > centre[-1])):
-        weights[outside] += (at[outside] - edge)[:, None] * np.asarray(slope(edge))[None, :]
+    # beyond the outer centres a straight line through the two outermost: a spline's slope is noise
+    for edge, inner, outside in ((0, 1, at < centre[0]), (k - 1, k - 2, at > centre[-1])):
+        share = (at[outside] - centre[edge]) / (centre[inner] - centre[edge])
+        weights[outside, edge] = 1.0 - share
+        weights[outside, inner] = share
     return weights

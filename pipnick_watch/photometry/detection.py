@@ -17,7 +17,7 @@ NEIGHBOURS = [(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 
 def fill_masked(data: FloatArray, bad: BoolArray, fwhm: float) -> FloatArray:
     """Replace bad pixels by the Gaussian-weighted mean of the good ones around them.
 
-    Where nothing good is within two FWHM they become 0 (``data`` has no sky).
+    Where nothing good is near they become 0 (``data`` has no sky).
     """
     filled = data.copy()
     inner = _inside_rim(bad)
@@ -26,8 +26,9 @@ def fill_masked(data: FloatArray, bad: BoolArray, fwhm: float) -> FloatArray:
     filled[bad] = 0.0
     if len(iy) == 0:
         return filled
-    sigma = max(fwhm, 1.5) * FWHM_TO_SIGMA
-    reach = int(np.ceil(2.0 * sigma))
+    # the nearest good pixels tell most
+    sigma = max(0.25 * fwhm, 0.8)
+    reach = max(2, int(np.ceil(0.8 * fwhm)))
     m = reach
     stride = data.shape[1] + 2 * m
     good = np.pad(~bad, m).ravel()
@@ -40,7 +41,7 @@ def fill_masked(data: FloatArray, bad: BoolArray, fwhm: float) -> FloatArray:
             there = at + oy * stride + ox
             total += share * flat[there]
             weight += share * good[there]
-    filled[iy, ix] = np.where(weight > 0.05, total / np.maximum(weight, 1e-12), 0.0)
+    filled[iy, ix] = np.where(weight > 1e-4, total / np.maximum(weight, 1e-12), 0.0)
     return filled
 
 
