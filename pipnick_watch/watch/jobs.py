@@ -4,6 +4,7 @@ The process that watches sends these functions and never runs them: so it starts
 stays small, and only the workers import the photometry and the pictures.
 """
 
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,10 +46,25 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Drawing:
-    """What a frame's pictures are drawn from; None for one that is not wanted."""
+    """What a frame's pictures are drawn from, packed.
 
-    sources: "SourcePicture | None" = None
-    groups: "GroupSheets | None" = None
+    The process that watches only passes it on: unpacking it would load the pictures' libraries
+    there, a hundred megabytes that it never uses.
+    """
+
+    packed: bytes
+
+    @classmethod
+    def of(
+        cls, sources: "SourcePicture | None" = None, groups: "GroupSheets | None" = None
+    ) -> "Drawing":
+        """Pack what is wanted of the two."""
+        return cls(packed=pickle.dumps((sources, groups)))
+
+    def unpacked(self) -> "tuple[SourcePicture | None, GroupSheets | None]":
+        """Give the two back; None for one that is not wanted."""
+        sources, groups = pickle.loads(self.packed)  # noqa: S301  (a worker of ours packed it)
+        return sources, groups
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

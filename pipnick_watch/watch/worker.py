@@ -4,6 +4,7 @@ It publishes nothing. Its errors travel as text, because an exception that canno
 breaks a pool; and it ends when its daemon does.
 """
 
+import ctypes
 import dataclasses
 import glob
 import math
@@ -57,7 +58,11 @@ MEMORY_LIMIT = 6 * 1024**3
 CPU_LIMIT_S = 300
 """Processor seconds for one task; the kernel kills the worker that needs more."""
 
+REST_S = 5.0
+"""A worker looks this often whether it rests."""
+
 _own_process = False
+_n_tasks = 0
 
 
 def start(daemon: int) -> None:
@@ -77,8 +82,19 @@ def _end_with(daemon: int) -> None:
         handle = os.pidfd_open(daemon)
     except ProcessLookupError:
         os._exit(1)
-    select.select([handle], [], [])
+    given_back = 0
+    while not select.select([handle], [], [], REST_S)[0]:
+        if _n_tasks != given_back:
+            given_back = _n_tasks
+            _give_memory_back()
     os._exit(1)
+
+
+def _give_memory_back() -> None:
+    """Return what the last frames needed to the system: half of a resting worker's memory."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:  # the GNU library's
+        trim(0)
 
 
 def warm_up() -> int:
@@ -104,10 +120,14 @@ def _limited() -> Iterator[None]:
     if not _own_process:
         yield
         return
+    global _n_tasks
     used = time.process_time()
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (int(used) + CPU_LIMIT_S, hard))
-    yield
+    try:
+        yield
+    finally:
+        _n_tasks += 1
 
 
 def measure_frame(job: Job) -> Outcome:
@@ -212,9 +232,9 @@ def _prepare(frame: Frame, measurement: Measurement, settings: Settings) -> Draw
     plots = settings.plots
     if plots.inters:
         groups = prepare_groups(frame, measurement, settings)
-        return Drawing(sources=groups.overview if plots.final else None, groups=groups)
+        return Drawing.of(groups.overview if plots.final else None, groups)
     if plots.final:
-        return Drawing(sources=prepare_picture(frame, measurement, settings))
+        return Drawing.of(prepare_picture(frame, measurement, settings))
     return None
 
 
@@ -256,12 +276,13 @@ def draw_pictures(drawing: Drawing, folder: Path, stem: str) -> list[Path]:
     drawn = []
     with _limited(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a glyph that is missing, say: the picture shows it
-        if drawing.sources is not None:
+        sources, groups = drawing.unpacked()
+        if sources is not None:
             drawn.append(folder / f"{stem}_sources.png")
-            write_png(draw_sources(drawing.sources), drawn[-1])
-        if drawing.groups is not None:
+            write_png(draw_sources(sources), drawn[-1])
+        if groups is not None:
             sheets = []
-            for number, figure in enumerate(draw_groups(drawing.groups), start=1):
+            for number, figure in enumerate(draw_groups(groups), start=1):
                 sheets.append(folder / f"{stem}_groups_{number}.png")
                 write_png(figure, sheets[-1])
             for old in set(folder.glob(f"{glob.escape(stem)}_groups_*.png")) - set(sheets):
