@@ -9,11 +9,11 @@ from pipnick_watch.photometry.psf import Psf
 from pipnick_watch.photometry.sources import Scene, Sources
 from pipnick_watch.photometry.stamps import by_distance, disk, pieces
 
-__all__ = ["ApertureSums", "overlap", "sum_apertures"]
+__all__ = ["EDGE", "ApertureSums", "overlap", "sum_apertures"]
 
 FloatArray = npt.NDArray[np.float64]
 
-STRAIGHT = 4.5  # pixels: a circle of this radius is nearly straight across a pixel
+STRAIGHT = 3.0  # pixels: a circle of this radius is nearly straight across a pixel
 EDGE = 1.5  # pixels: farther than this from the circle a pixel is wholly inside or outside
 
 

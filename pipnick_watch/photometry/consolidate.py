@@ -7,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
-from pipnick_watch.photometry.apertures import overlap
+from pipnick_watch.photometry.apertures import EDGE, overlap
 from pipnick_watch.photometry.covariance import group_flux_error
 from pipnick_watch.photometry.psf import Psf
 from pipnick_watch.photometry.sources import Scene, Sources
-from pipnick_watch.photometry.stamps import disk
+from pipnick_watch.photometry.stamps import by_distance, disk
 
 __all__ = ["consolidate", "sum_groups"]
 
@@ -19,6 +19,7 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 Columns = Mapping[str, npt.NDArray[Any]]
 
+MOST_LOST = 0.1  # of the light in masked pixels: an aperture that lost more is nan
 HIGHEST = ("iter_detected", "peak")
 SUMMED = ("flux_psf", "npixfit")
 WEIGHTED = ("x_fit", "y_fit", "local_bkg", "qfit", "cfit", "bkg_rms")
@@ -98,7 +99,9 @@ def sum_groups(
         nan where masked pixels hold more than 10 % of the light.
     """
     out = np.zeros((len(radii), len(groups)))
-    window = disk(max(radii) + 1.5)
+    window = by_distance(disk(max(radii) + EDGE))
+    away = np.hypot(window.ox, window.oy)
+    limits = [np.searchsorted(away, [radius - EDGE, radius + EDGE]) for radius in radii]
     for k, members in enumerate(groups):
         ix, iy = np.rint(centres[k : k + 1]).astype(np.int64).T
         index = scene.canvas.indices(ix, iy, window)[0]
@@ -107,12 +110,10 @@ def sum_groups(
             window.ox[None, :] + (ix - x)[:, None], window.oy[None, :] + (iy - y)[:, None], x, y
         )
         good = scene.good[index]
-        light = (scene.data[index] - model[index]) * good + own
-        for j, radius in enumerate(radii):
-            share = overlap(
-                window.ox + (ix - centres[k, 0]), window.oy + (iy - centres[k, 1]), radius
-            )
-            inside = float((own * share).sum())
-            lost = 1.0 - float((own * share * good).sum()) / max(inside, 1e-12)
-            out[j, k] = float((light * share).sum()) if lost <= 0.1 else np.nan
+        planes = np.stack([(scene.data[index] - model[index]) * good + own, own, own * good])
+        dx, dy = window.ox + (ix - centres[k, 0]), window.oy + (iy - centres[k, 1])
+        for j, (radius, (first, last)) in enumerate(zip(radii, limits, strict=True)):
+            share = overlap(dx[first:last], dy[first:last], radius)
+            light, inside, seen = planes[:, :first].sum(axis=1) + planes[:, first:last] @ share
+            out[j, k] = light if seen >= (1.0 - MOST_LOST) * inside else np.nan
     return out
