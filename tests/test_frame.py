@@ -207,7 +207,8 @@ def test_writer_at_work(tmp_path: Path) -> None:
     path = tmp_path / "d1.fits"
     states = []
     for value in (1.0, 2.0):
-        fits.PrimaryHDU(np.full((1000, 1000), value)).writeto(path, overwrite=True)
+        # small, so that one write(2) is over in less than the reader's patience
+        fits.PrimaryHDU(np.full((100, 100), value)).writeto(path, overwrite=True)
         states.append(path.read_bytes())
     hashes = {hashlib.sha256(state).hexdigest() for state in states}
     stop, rng = threading.Event(), random.Random()
