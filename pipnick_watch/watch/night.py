@@ -239,7 +239,7 @@ class Night:
             for measured in self._crew.collect():
                 self._take(measured)
             time.sleep(0.01)
-        self._publish()
+        self._publish(hurry=True)
         if not self.outbox.trouble:
             try:
                 self.solutions.step()
@@ -402,6 +402,7 @@ class Night:
         if outcome.refused:
             self.solutions.refuse(one.name, outcome.refused)
         result = outcome.result
+        logger.debug("%s: %s: %s", one.name, result.status, result.facts)
         if result.status == "done":
             result = dataclasses.replace(result, reason=self.exclusions.kept_out(one.name))
         self.outbox.add(
@@ -465,8 +466,9 @@ class Night:
             )
         return dataclasses.replace(result, facts={**facts, **result.facts})
 
-    def _publish(self) -> None:
-        for finished in self.outbox.publish():
+    def _publish(self, *, hurry: bool = False) -> None:
+        # With nothing left to measure there is nothing to wait for.
+        for finished in self.outbox.publish(hurry=hurry or not len(self.backlog)):
             self.claims.redo.discard(finished.result.frame)
             if finished.outcome is not None and finished.result.status == "done":
                 self.gallery.add(finished.result, finished.outcome)

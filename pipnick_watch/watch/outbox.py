@@ -24,6 +24,19 @@ TURN_S = 0.5
 ITS_OWN = {errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 """Errors that may strike one path alone; all others are the disk's."""
 
+BATCH_BYTES = 64 * 1024**2
+"""Outcomes that wait to be published together are never more than so much."""
+
+DRAWING_BYTES = 1024**2
+"""What the pixels of a picture that is still to be drawn come to."""
+
+SHARE = 10.0
+"""Frames are measured for so many times as long as remaking an object's CSV took, before it is
+remade for them together: however long the CSV grows, that costs a tenth of the time at most."""
+
+LONGEST_S = 60.0
+"""A frame that was measured again waits no longer for others."""
+
 MANY = 8
 """So many frames set aside are no longer each one's own trouble."""
 
@@ -56,6 +69,13 @@ class _Aside:
     retry_at: float
 
 
+def _size(one: Finished) -> int:
+    """Estimate the memory that a frame takes which waits, bytes."""
+    drawing = one.outcome is not None and one.outcome.drawing is not None
+    texts = len(one.result.catalogue) + len(one.result.consolidated or "")
+    return texts + (DRAWING_BYTES if drawing else 0)
+
+
 class Outbox:
     """Publishes in order, and holds back while the disk is full or failing.
 
@@ -80,13 +100,18 @@ class Outbox:
         self._retry_at = 0.0
         self._attempts = 0
         self._trouble_since = 0.0
+        self._together: dict[str, int] = {}
+        self._together_at = 0.0
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def add(self, finished: Finished) -> None:
         """Take a frame whose fate is known."""
-        self._waiting[finished.result.frame] = finished
+        frame = finished.result.frame
+        self._waiting[frame] = finished
+        if frame not in self._aside and self._remakes(finished):
+            self._together[frame] = _size(finished)
 
     def holds(self, frame: str) -> bool:
         """Whether this frame's fate is known and not durable yet."""
@@ -102,13 +127,21 @@ class Outbox:
         """Monotonic time at which to publish again; infinite when nothing waits."""
         if not self._waiting:
             return self._retry_at if self.trouble else float("inf")
-        if len(self._waiting) > len(self._aside):
+        if len(self._waiting) > len(self._aside) + len(self._together):
             return self._retry_at
-        return max(self._retry_at, min(one.retry_at for one in self._aside.values()))
+        dues = [one.retry_at for one in self._aside.values()]
+        return max(self._retry_at, min(dues + [self._together_at] * bool(self._together)))
 
-    def publish(self) -> list[Finished]:
-        """Make durable what can be in half a second; gives what was published."""
-        published: list[Finished] = []
+    def publish(self, *, hurry: bool = True) -> list[Finished]:
+        """Make durable what can be in half a second; gives what was published.
+
+        Parameters
+        ----------
+        hurry : bool
+            Frames that were measured again are published too; else some may wait for others, so
+            that their object's CSV is remade for all of them at once.
+        """
+        published = self._publish_together(hurry=hurry)
         end = time.monotonic() + TURN_S
         if not self._waiting and end - TURN_S >= self._retry_at:
             self.trouble = ""  # nothing is at hand to try it with: the next write will tell
@@ -116,6 +149,8 @@ class Outbox:
             now = time.monotonic()
             if now < self._retry_at or now > end:
                 break
+            if frame in self._together:
+                continue
             if frame in self._aside and now < self._aside[frame].retry_at:
                 continue
             try:
@@ -125,12 +160,55 @@ class Outbox:
                     self.refuse(str(error))
                     break
                 continue
-            del self._waiting[frame]
-            self._aside.pop(frame, None)
-            self.recover()
+            self._settle(one, new=new)
             published.append(one)
-            if new:
-                self._report(one)
+        return published
+
+    def _settle(self, one: Finished, *, new: bool) -> None:
+        """Be done with a frame that is durable."""
+        frame = one.result.frame
+        del self._waiting[frame]
+        self._aside.pop(frame, None)
+        self._together.pop(frame, None)
+        self.recover()
+        if new:
+            self._report(one)
+
+    def _remakes(self, one: Finished) -> bool:
+        """Tell whether a frame's rows stand in its object's CSV already, to be replaced."""
+        before = self.records.entry(one.result.frame)
+        return before is not None and before.listed and one.result.status == "done"
+
+    def _publish_together(self, *, hurry: bool) -> list[Finished]:
+        """Publish the frames that were measured again, if it is time; gives those published."""
+        now = time.monotonic()
+        full = sum(self._together.values()) >= BATCH_BYTES
+        if not self._together or now < self._retry_at:
+            return []
+        if not (hurry or full or now >= self._together_at):
+            return []
+        published: list[Finished] = []
+        batch = [self._waiting[frame] for frame in self._together]
+        for force in {one.force for one in batch}:
+            some = [one for one in batch if one.force is force]
+            try:
+                told = self.records.publish_many(
+                    [(one.result, one.since) for one in some], force=force
+                )
+            except (OSError, RecordsError) as error:
+                if isinstance(error, OSError) and error.errno in ITS_OWN:
+                    self._together.clear()  # one by one it shows whose trouble it is
+                else:
+                    self.refuse(str(error))
+                return published
+            for one, new in zip(some, told, strict=True):
+                if new:
+                    self._settle(one, new=True)
+                    published.append(one)
+                else:
+                    del self._together[one.result.frame]  # alone, it may only have to be touched
+        seconds = time.monotonic() - now
+        self._together_at = now + seconds + min(LONGEST_S, SHARE * seconds)
         return published
 
     def _write(self, one: Finished) -> bool:
