@@ -193,6 +193,8 @@ LIGHT_CURVE_FRAMES: tuple[Column, ...] = (
     Column("check", "int", "", "number of the check star, the same in all rows", "d"),
     Column("flux", "text", "", "column that the light curve is made of, the same in all rows"),
     Column("n_variable", "int", "", "number of stars flagged as variable, the same in all rows", "d"),
+    Column("pointing_ra", "float", "deg", "where the object is, the same in all rows", ".5f"),
+    Column("pointing_dec", "float", "deg", "the same", ".5f"),
     Column("digest", "text", "", "names what this row was made from"),
 )  # fmt: skip
 """Columns of lightcurves/<OBJECT>_<FILTER>_frames.csv."""

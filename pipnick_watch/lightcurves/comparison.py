@@ -142,7 +142,7 @@ def choose_flux(
         enough = np.isfinite(m).sum(axis=0) >= 0.5 * clean[:, comparisons].sum(axis=0)
         if not enough.all():
             continue
-        ensemble = solve_ensemble(m, error**2)
+        ensemble = solve_ensemble(m, error**2, rounds=2)
         left = m - ensemble.magnitudes - ensemble.offsets[:, None]
         with np.errstate(divide="ignore", invalid="ignore"):
             own = ensemble.weights * ensemble.offset_errs[:, None] ** 2

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import chi2
+from scipy.special import chdtrc
 
 from pipnick_watch.camera import Camera
 from pipnick_watch.lightcurves.comparison import (
@@ -199,7 +199,7 @@ def _variable(mag: FloatArray, error: FloatArray, judged: FloatArray) -> BoolArr
     squares = np.nansum(np.minimum(pulls**2, CLIP**2), axis=0)
     reduced = squares / (n[often] - 1)
     yardstick = max(float(np.median(reduced)), 1.0)
-    chance = chi2.sf(squares / yardstick, n[often] - 1)
+    chance = chdtrc(n[often] - 1, squares / yardstick)
     # errors are known to so much from star to star, however many points there are
     root = np.sqrt(reduced / yardstick)
     spread = 1.4826 * float(np.median(np.abs(root - np.median(root))))

@@ -41,19 +41,21 @@ class Ensemble:
     excess: FloatArray
 
 
-def solve_ensemble(mag: FloatArray, variance: FloatArray) -> Ensemble:
+def solve_ensemble(mag: FloatArray, variance: FloatArray, rounds: int = ROUNDS) -> Ensemble:
     """Solve for the comparison stars.
 
     Parameters
     ----------
     mag, variance : ndarray, shape (n_frames, n_stars)
         Instrumental magnitudes and their variance; nan where a star was not measured.
+    rounds : int
+        How often the weights are revised.
     """
     known = np.isfinite(mag) & np.isfinite(variance) & (variance > 0)
     m = np.where(known, mag, 0.0)
     excess = np.zeros(mag.shape[1])
     doubt = np.ones_like(m)
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         weights = np.where(known, doubt / (np.where(known, variance, 1.0) + excess), 0.0)
         stars, offsets = _solve(m, weights)
         left = np.where(known, m - stars - offsets[:, None], np.nan)
@@ -76,7 +78,8 @@ def _solve(m: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
     per_star, per_frame = weights.sum(axis=0), weights.sum(axis=1)
     share = weights / np.where(per_frame > 0, per_frame, 1.0)[:, None]
     mean = (share * m).sum(axis=1)
-    matrix = np.diag(per_star) - weights.T @ share
+    # einsum and not @: the threads of a BLAS cost more than they save here, and may round anew
+    matrix = np.diag(per_star) - np.einsum("ij,ik->jk", weights, share)
     right = (weights * (m - mean[:, None])).sum(axis=0)
     # a constant may be added to all stars: the solution with the smallest norm is taken, about a
     # first guess so that stars which no frame links keep their own brightness

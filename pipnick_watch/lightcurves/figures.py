@@ -30,7 +30,7 @@ SAFE = 0.8
 
 def frame_rows(
     frames: Sequence[StarList], one: Assembly, settings: Settings, band: str,
-    shape: tuple[int, int] | None,
+    shape: tuple[int, int] | None, pointing: tuple[float, float],
 ) -> list[Row]:  # fmt: skip
     """Make a row for each frame, in the order of time.
 
@@ -44,6 +44,8 @@ def frame_rows(
         The filter, cleaned.
     shape : tuple of int or None
         Rows and columns of a frame; None when unknown.
+    pointing : tuple of float
+        RA and Dec of the object, degrees.
     """
     camera, done = settings.camera, one.done
     place = {stars.frame: k for k, stars in enumerate(done.frames)}
@@ -56,6 +58,7 @@ def frame_rows(
     zenith = seeing * np.where(airmass >= 1, airmass, 1.0) ** -0.6
     alarms = focus_alarms(zenith)
     first_turn = next((t for t in turn if math.isfinite(t)), 0.0)
+    n_variable = one.n_variable
     rows: list[Row] = []
     for k, stars in enumerate(frames):
         row: Row = {
@@ -66,7 +69,7 @@ def frame_rows(
             "seeing": seeing[k], "seeing_zenith": zenith[k], "focus_alarm": int(alarms[k]),
             "ellipticity": stars.ellipticity, "pa": stars.pa, "digest": stars.digest,
             "target_kind": one.aim.kind, "flux": FLUXES[one.recipe.choice],
-            "n_variable": one.n_variable,
+            "n_variable": n_variable, "pointing_ra": pointing[0], "pointing_dec": pointing[1],
         }  # fmt: skip
         if stars.exptime > 0:
             row["sky_rate"] = stars.sky / stars.exptime / camera.plate_scale**2

@@ -43,16 +43,22 @@ class Mapping2D:
 
     def back(self, x: float, y: float) -> tuple[float, float]:
         """Find the place that is mapped to x, y."""
-        goal = np.array([x, y])
-        inverse = np.linalg.inv(self.terms[1:3].T / UNIT)
-        place = np.array(self.origin)
+        (cx, cy), (ux, uy), (vx, vy), *bent = (self.terms / _POWERS).tolist()
+        size = ux * vy - uy * vx
+        u = v = 0.0
         for _ in range(20):
-            here = np.array(self(np.array(place[0]), np.array(place[1])))
-            step = inverse @ (goal - here)
-            place = place + step
-            if np.hypot(*step) < 1e-6:
+            off_x = x - cx - ux * u - vx * v
+            off_y = y - cy - uy * u - vy * v
+            for (bx, by), term in zip(bent, (u * u, u * v, v * v), strict=True):
+                off_x, off_y = off_x - bx * term, off_y - by * term
+            step_u, step_v = (vy * off_x - vx * off_y) / size, (ux * off_y - uy * off_x) / size
+            u, v = u + step_u, v + step_v
+            if abs(step_u) + abs(step_v) < 1e-6:
                 break
-        return float(place[0]), float(place[1])
+        return self.origin[0] + u, self.origin[1] + v
+
+
+_POWERS = np.array([1.0, UNIT, UNIT, UNIT**2, UNIT**2, UNIT**2])[:, None]
 
 
 def _design(x: FloatArray, y: FloatArray, origin: tuple[float, float], n_terms: int) -> FloatArray:

@@ -136,7 +136,8 @@ def drift_of(
         run = [*run[-LATELY + 1 :], int(k)]
         if len(run) >= 3 and np.ptp(mjd[run]) > 0:
             t = mjd[run] - mjd[run[0]]
-            speed[k] = np.polyfit(t, x[run], 1)[0], np.polyfit(t, y[run], 1)[0]
+            t -= t.mean()
+            speed[k] = (t * x[run]).sum() / (t * t).sum(), (t * y[run]).sum() / (t * t).sum()
             rate[k] = math.hypot(*speed[k]) * plate_scale / 24.0
     if n == 0:
         return Drift(x=x, y=y, rate=rate, speed=speed)

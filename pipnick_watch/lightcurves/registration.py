@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
-from scipy.stats import binom
+from scipy.special import bdtrc
 
 from pipnick_watch.lightcurves.asterisms import candidate_mappings
 from pipnick_watch.lightcurves.geometry import Mapping2D, fit_mapping, turned
@@ -35,6 +35,9 @@ STILL = 0.7
 """Pixels: a source that stays this close to its pixel while the sky moves is no star."""
 
 MOVED = 3.0
+ENOUGH = 60
+"""Frames, spread over the night, that sources which stand still are looked for in."""
+
 SEPARATION = 3.0 / 3600
 """Degrees: how far two positions of one star on the sky may differ."""
 
@@ -174,10 +177,10 @@ class Registration:
         )  # fmt: skip
         share = min(0.5, int(near_field.sum()) * math.pi * NEAR**2 / area)
         if n_tried:  # two stars are what the guess was made of
-            chance = float(binom.sf(len(mine) - 3, max(len(x) - 2, 1), share)) * n_tried
+            chance = float(bdtrc(len(mine) - 3, max(len(x) - 2, 1), share)) * n_tried
         else:
             share = min(0.5, share * (FAR / NEAR) ** 2)
-            chance = float(binom.sf(len(mine) - 1, len(x), share))
+            chance = float(bdtrc(len(mine) - 1, len(x), share))
         enough = len(mine) >= (3 if n_tried else 2)
         return (len(mine), mapping) if enough and chance < CHANCE else None
 
@@ -290,6 +293,8 @@ def _fixed_spots(done: Registration) -> cKDTree | None:
     shifts = np.array([np.ravel(mapping(*corner)) for _, mapping in matched])
     if np.hypot(*np.ptp(shifts, axis=0)) < 2 * MOVED:
         return None
+    step = -(-len(matched) // ENOUGH)
+    matched, shifts = matched[::step], shifts[::step]
     places = np.concatenate([np.stack([one.x, one.y], axis=1) for one, _ in matched])
     shift = np.concatenate([np.repeat(shifts[[k]], len(one), axis=0)
                             for k, (one, _) in enumerate(matched)])  # fmt: skip

@@ -207,13 +207,16 @@ def _assembled(
     sketch = _outline(layout, reference, settings.camera)
     shape = _shape(sketch)
     target = settings.targets.get(entries[0].object)
-    aim = find_star(done, target, _pointing(sketch, settings.camera), settings.camera.plate_scale)
+    pointing = _pointing(sketch, settings.camera)
+    aim = find_star(done, target, pointing, settings.camera.plate_scale)
+    if target is not None and target.ra is not None and target.dec is not None:
+        pointing = target.ra, target.dec
 
     def measure(name: str, x: float, y: float) -> ForcedFlux | None:
         return measure_forced(layout.frame_path(name), name, hashes[name], settings, x, y)
 
     one = assemble(done, aim, settings, measure)
-    return one, frame_rows(frames, one, settings, band, shape)
+    return one, frame_rows(frames, one, settings, band, shape, pointing)
 
 
 def _outline(layout: Layout, frame: str, camera: Camera) -> Outline | None:

@@ -4,6 +4,7 @@ from matplotlib.figure import Figure
 
 from pipnick_watch.pictures.group_sheets import draw_groups, group_sheets
 from pipnick_watch.pictures.groups import GroupSheets, prepare_groups
+from pipnick_watch.pictures.page import draw_lightcurve, draw_overview, write_page
 from pipnick_watch.pictures.picture import SourcePicture, prepare_picture
 from pipnick_watch.pictures.png import write_png
 from pipnick_watch.pictures.sources import draw_sources
@@ -13,9 +14,12 @@ __all__ = [
     "GroupSheets",
     "SourcePicture",
     "draw_groups",
+    "draw_lightcurve",
+    "draw_overview",
     "draw_sources",
     "group_sheets",
     "prepare_groups",
     "prepare_picture",
+    "write_page",
     "write_png",
 ]
