@@ -31,10 +31,13 @@ logger = logging.getLogger(__name__)
 STOP_S = 5.0
 """Frames that are being measured when the daemon is stopped have this long to end."""
 
+WORKERS_REST_S = 120.0
+"""A worker that has rested for so long is replaced: it holds more memory than a new one."""
+
 SAID = 3
 """MAINDIRs that systemd's line has room for, the most urgent first."""
 
-JOBS = (("pictures", 60.0), ("summary", 60.0), ("metrics", 10.0))
+JOBS = (("pictures", 60.0), ("summary", 60.0), ("workers", 60.0), ("metrics", 10.0))
 """What may be late, and how often it is asked for, seconds."""
 
 
@@ -164,8 +167,16 @@ class Loop:
     def _do(self, job: str) -> None:
         if job == "metrics" and self.metrics is not None:
             self.metrics.write([one.status for one in self._followed])
+        if job == "workers":
+            self._refresh()
         for one in self._followed:
             one.do(job)
+
+    def _refresh(self) -> None:
+        try:
+            self.pool.refresh(WORKERS_REST_S)
+        except OSError as error:
+            logger.debug("no worker is replaced: %s", error)
 
     def _round(self) -> float:
         """Give each MAINDIR its turn; give the seconds until one of them wants the next."""

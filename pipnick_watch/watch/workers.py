@@ -54,6 +54,9 @@ class Pool(Executor):
         """Tell whether a task failed because its worker had died before it could begin."""
         raise NotImplementedError
 
+    def refresh(self, quiet_s: float) -> None:
+        """Replace the workers that have worked and then rested for so long, where that pays."""
+
 
 class _Slot:
     """One worker process and its queue."""
@@ -136,6 +139,20 @@ class WorkerPool(Pool):
             if slot.current is future:
                 return slot.warm.done() and slot.warm.exception() is not None
         return False
+
+    def refresh(self, quiet_s: float) -> None:
+        """Replace the workers that have rested for so long: a new one shares more memory.
+
+        Raises
+        ------
+        OSError
+            No worker can be started now; the old ones stay.
+        """
+        for number, slot in enumerate(self._slots):
+            rests = slot.tasks and slot.current.done()
+            if rests and time.monotonic() - slot.started > quiet_s:
+                self._renew(number)
+                slot.executor.shutdown(wait=False)
 
     def kill_late(self, limit_s: float) -> None:
         """Kill the workers that are busy with one task for longer: it ends as if they had died."""
