@@ -12,6 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from pipnick_watch import __version__
 from pipnick_watch.errors import RecordsError, UsageError
 from pipnick_watch.records import Layout
 from pipnick_watch.settings import Settings
@@ -141,6 +142,7 @@ def complete(
         The file table cannot be read.
     """
     with _as_records_error():
+        logger.debug("%s, version %s: %s", maindir, __version__, settings)
         night = Night(maindir, settings, pool, n_workers, wake=wake.set, once=True, redo=redo)
         night.begin()
         _work(night, stop, wake, progress)
