@@ -70,8 +70,9 @@ class Live:
         self.until(lambda: self.night.idle, "an end of the work")
 
     def reason(self, frame: str) -> str:
-        """Say what a frame waits for."""
-        return self.night.candidates[frame].reason
+        """Say what a frame waits for; nothing when it does not."""
+        one = self.night.candidates.get(frame)
+        return "" if one is None else one.reason
 
     def rows(self) -> dict[str, list[tuple[str, ...]]]:
         """Give what must be the same of two runs."""

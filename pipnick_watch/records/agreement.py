@@ -1,5 +1,8 @@
 """Whether an object's CSV holds just the lines of the frames that the night log says."""
 
+from pathlib import Path
+
+from pipnick_watch.records.entry import Entry
 from pipnick_watch.records.layout import Kind
 from pipnick_watch.records.nightlog import NightLog
 from pipnick_watch.records.objectcsv import (
@@ -10,7 +13,7 @@ from pipnick_watch.records.objectcsv import (
     read_lines,
 )
 
-__all__ = ["Place", "may_grow", "mismatched"]
+__all__ = ["Place", "may_grow", "mismatched", "spoiled"]
 
 Place = tuple[Kind, str]
 """An object's CSV: its kind and its object."""
@@ -21,6 +24,32 @@ def mismatched(log: NightLog) -> set[Place]:
     wrong = {place for place in log.recorded() if not _agrees(log, place)}
     log.trusted.update(log.recorded().keys() - wrong)
     return wrong
+
+
+def spoiled(log: NightLog) -> list[Entry]:
+    """Find the frames whose catalogue is there but is not what was measured: torn, say.
+
+    Only catalogues whose sizes do not add up to their object's CSV are read.
+    """
+    found: dict[str, Entry] = {}
+    for kind, name in log.recorded():
+        members = [log.entries[frame] for frame in log.members(name, kind)]
+        paths = [log.catalogue(entry, kind) for entry in members]
+        total = sum([max(0, file_size(path) - len(HEADER)) for path in paths])
+        if total + len(HEADER) == file_size(log.layout.object_csv(name, kind)):
+            continue
+        for entry, path in zip(members, paths, strict=True):
+            if path.exists() and not _is_whole(entry, kind, path):
+                found[entry.frame] = entry
+    return list(found.values())
+
+
+def _is_whole(entry: Entry, kind: Kind, path: Path) -> bool:
+    try:
+        lines = read_lines(path)
+    except CatalogueGoneError:
+        return False
+    return kind == "consolidated" or lines.count(b"\n") == entry.n_sources
 
 
 def may_grow(log: NightLog, place: Place) -> bool:

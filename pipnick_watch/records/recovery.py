@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from pipnick_watch.records.agreement import mismatched
+from pipnick_watch.records.agreement import mismatched, spoiled
 from pipnick_watch.records.commit import GONE, KINDS, Change, commit, remove_stale
 from pipnick_watch.records.entry import Entry
 from pipnick_watch.records.layout import ENDINGS
@@ -35,7 +35,7 @@ def reconcile(log: NightLog) -> list[str]:
     told += _remove_strays(log)
     there = _catalogues(log)
     told += _remove_orphans(log, there)
-    gone = _without_catalogue(log, there)
+    gone = [*_without_catalogue(log, there), *_without_rows(log)]
     wrong = mismatched(log)
     if gone or wrong:
         changes = [Change.of(entry, status="excluded", reason=GONE) for entry in gone]
@@ -95,6 +95,11 @@ def _remove_orphans(log: NightLog, there: set[Path]) -> list[str]:
             path.unlink()
             told.append(f"{path}: removed, its frame is not done")
     return told
+
+
+def _without_rows(log: NightLog) -> list[Entry]:
+    """Find frames that are done and still there, but whose catalogue was spoiled."""
+    return [entry for entry in spoiled(log) if os.path.lexists(log.layout.frame_path(entry.frame))]
 
 
 def _without_catalogue(log: NightLog, there: set[Path]) -> list[Entry]:

@@ -94,12 +94,11 @@ def test_exhausted_limits_end_in_scanning(
     inner = f"echo {value} > /proc/sys/user/{limit} && exec " + " ".join(
         [str(BIN / "pipnick-watch"), str(maindir), "--rescan-s", "1", "--no-plots"]
     )
-    run(
-        "unshare", "--user", "--map-root-user", "sh", "-c", f"echo {value} > /proc/sys/user/{limit}"
-    )
+    space = ("unshare", "--user", "--map-root-user", "sh", "-c")
+    run(*space, f"echo {value} > /proc/sys/user/{limit}")
     log = maindir.parent / "log"
     with log.open("wb") as file, subprocess.Popen(
-        ["unshare", "--user", "--map-root-user", "sh", "-c", inner],
+        [*space, inner],
         stdout=file, stderr=file, start_new_session=True,
     ) as process:  # fmt: skip
         try:
@@ -177,7 +176,7 @@ def test_a_watch_that_died_is_renewed(
 def test_an_unmounted_night_is_waited_for(
     frames: dict[str, bytes], tmp_path: Path, pool: WorkerPool, mounted: Callable[..., None]
 ) -> None:
-    """MAINDIR's disk is taken away and comes back: nothing is written beside it, nothing is lost."""
+    """MAINDIR's disk goes and comes back: nothing is written beside it, nothing is lost."""
     image, maindir = tmp_path / "disk.img", tmp_path / "night"
     maindir.mkdir()
     with image.open("wb") as file:
