@@ -123,6 +123,8 @@ def test_what_an_option_left_out_comes_back_unmeasured(night: Path) -> None:
     catalogue = night / "photometric" / "unconsolidated" / "SIM-A_B" / "d1003_photsrcs.csv"
     stamp = catalogue.stat().st_mtime_ns
     photometry_all(night, excl_filts=["B"])
+    assert listed(night) == {V1, V2}
+    assert commented(night) == ["d1003_red"]
     comment(night, "d1003", out=False)
     assert catalogue in photometry_all(night)
     assert listed(night) == {V1, V2, B}

@@ -164,10 +164,10 @@ class Exclusions:
 
         What a human takes the ``#`` off afterwards is not commented out again by this process.
         """
-        if name not in self._view:
+        if excluded and not is_focus(outline.object):
+            self._want_comment(name, outline.object, outline.filter)
+        elif name not in self._view:
             self._unlisted.setdefault(name, (outline.object, outline.filter, excluded))
-        elif excluded and not self._view.excluded(name) and not is_focus(outline.object):
-            self._uncommented.add(name)
 
     def check(self) -> None:
         """Note which recorded frames have lost their row: somebody's stale copy, say."""
@@ -243,15 +243,22 @@ class Exclusions:
         return measure
 
     def _agree(self) -> list[str]:
-        """Bring the records to agreement with the table's comments.
+        """Bring the records to agreement with the options and the table's comments.
 
         Left alone, a commented frame is excluded; otherwise it is done, without lines in the
         object's CSV.
         """
         out: dict[str, list[str]] = {}
         back: list[str] = []
+        options: dict[str, str] = {}
         for name, entry in self.records.entries().items():
             if entry.status == "failed" or is_focus(entry.object):
+                continue
+            option = self._option(name, entry.object, entry.filter)
+            if option:
+                if entry.status == "done" or entry.reason.startswith(COMMENTED):
+                    options[name] = option
+                    self._want_comment(name, entry.object, entry.filter)
                 continue
             commented = self._view.excluded(name)
             stands = "excluded" if self.watch.use_table else "done"
@@ -260,6 +267,9 @@ class Exclusions:
                     out.setdefault(self.kept_out(name), []).append(name)
             elif entry.reason.startswith(COMMENTED):
                 back.append(name)
+        if options:
+            self.records.exclude(options)
+            logger.info("left out, being excluded by an option: %s", ", ".join(options))
         measure: list[str] = []
         for reason, names in out.items():
             measure += self._keep_out(names, reason)
@@ -267,6 +277,12 @@ class Exclusions:
             measure += self.records.include(back)
             logger.info("taken back, being in the table again: %s", ", ".join(back))
         return measure
+
+    def _want_comment(self, name: str, object_: str, filter_: str) -> None:
+        if name not in self._view:
+            self._unlisted[name] = (object_, filter_, True)
+        elif not self._view.excluded(name):
+            self._uncommented.add(name)
 
     def _keep_out(self, names: list[str], reason: str) -> list[str]:
         logger.info("kept out of the object's CSV, being %s: %s", reason, ", ".join(names))
