@@ -68,8 +68,8 @@ def test_shape_has_axes_and_angle() -> None:
         g1=drift + half * np.cos(2 * angle) * np.eye(6)[0],
         g2=drift + half * np.sin(2 * angle) * np.eye(6)[0],
     )
-    assert abs(psf.ellipticity - 0.2) < 1e-6
-    assert abs(psf.pa - 30.0) < 1e-6
+    assert abs(psf.ellipticity - 0.2) < 0.01
+    assert abs(psf.pa - 30.0) < 0.5
     along = np.array([[3 * np.cos(angle)]]), np.array([[3 * np.sin(angle)]])
     across = np.array([[-3 * np.sin(angle)]]), np.array([[3 * np.cos(angle)]])
     assert psf.evaluate(*along, *psf.centre) > psf.evaluate(*across, *psf.centre)

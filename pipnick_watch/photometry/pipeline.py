@@ -35,6 +35,8 @@ __all__ = ["measure"]
 SEARCHES = 3  # of the residuals
 BROKEN = 10.0  # standard deviations
 FIRST_BOX = 64  # pixels: side of the sky's boxes before the stars are known
+SHARPEST = 1.2  # pixels of FWHM that a star may have at least
+WRONG_GUESS = 1.4  # ratio of the stars' FWHM to the first guess, either way
 UNKNOWN_FWHM = 3.0  # pixels, where nothing shows it
 MARGIN_FWHM = 9.0  # of the canvas around the frame
 FWHM_RANGE = (1.0, 20.0)
@@ -58,7 +60,12 @@ def measure(frame: Frame, settings: Settings) -> Measurement:
         With an empty catalogue when there is no source.
     """
     state = _first_look(frame, settings)
+    guess = state.psf.fwhm
     state = refine_psf(state, corrected=False, first=True)
+    if state.psf.n_stars and not 1.0 / WRONG_GUESS < state.psf.fwhm / guess < WRONG_GUESS:
+        # the filter was of the wrong width: look again
+        state = _first_look(frame, settings, state.psf.fwhm)
+        state = refine_psf(state, corrected=False, first=True)
     state = refit(replace(state, radius=fit_radius(state.psf)), rounds=4)
     state = resky(state)
     state = refit(refine_psf(state, corrected=True), rounds=4)
@@ -77,25 +84,30 @@ def measure(frame: Frame, settings: Settings) -> Measurement:
     return tabulate(state)
 
 
-def _first_look(frame: Frame, settings: Settings) -> State:
-    """Find the sources that the frame itself shows."""
+def _first_look(frame: Frame, settings: Settings, fwhm: float | None = None) -> State:
+    """Find the sources that the frame itself shows; without a FWHM it is guessed."""
     data = frame.data
     cores = find_saturated(data, frame.mask, frame.saturation)
     bad = frame.mask | cores.pixels
     sky = measure_sky(data, bad, FIRST_BOX)
     light = data - sky.level
-    fwhm = bootstrap_fwhm(light, sky.rms, bad, frame.saturation - sky.median_level)
-    fwhm = float(np.clip(fwhm, *FWHM_RANGE)) if np.isfinite(fwhm) else UNKNOWN_FWHM
-    psf = fallback_psf(fwhm, (data.shape[0], data.shape[1]))
+    shape = data.shape[0], data.shape[1]
     # what is far below the sky is broken
     bad |= light < -BROKEN * sky.rms
+    if fwhm is None:
+        # what is sharper than any star would outvote a few stars
+        sharp = sharp_pixels(light, sky.rms, bad, _contrast(fallback_psf(SHARPEST, shape)))
+        fwhm = bootstrap_fwhm(light, sky.rms, bad | sharp, frame.saturation - sky.median_level)
+        fwhm = fwhm if np.isfinite(fwhm) else UNKNOWN_FWHM
+    fwhm = float(np.clip(fwhm, *FWHM_RANGE))
+    psf = fallback_psf(fwhm, shape)
     bad |= sharp_pixels(light, sky.rms, bad, _contrast(psf))
     sources = find_first(light, bad, sky.rms, psf, settings.photometry.thresh, cores)
     reach = max(
         MARGIN_FWHM * fwhm, REF_ARCSEC / frame.camera.plate_scale, max(RADII),
         settings.photometry.aperture_radius,
     )  # fmt: skip
-    canvas = Canvas(shape=(data.shape[0], data.shape[1]), margin=int(np.ceil(reach)) + 25)
+    canvas = Canvas(shape=shape, margin=int(np.ceil(reach)) + 25)
     return State(
         frame=frame, settings=settings, bad=bad, sky=sky, noise="model", psf=psf,
         scene=make_scene(canvas, light, bad, sky.rms, sky.median_rms), sources=sources,

@@ -81,9 +81,9 @@ class Psf:
         return float(2.0 * self.alpha * np.sqrt(2.0 ** (1.0 / self.beta) - 1.0))
 
     @cached_property
-    def fwhm(self) -> float:
-        """Diameter of the circle with the area inside the half-maximum contour, pixels."""
-        r = np.linspace(0.0, 1.3 * self.moffat_fwhm, 261)
+    def _contour(self) -> tuple[FloatArray, FloatArray]:
+        """Angles, and the radii at which the light at the frame's centre falls to one half."""
+        r = np.linspace(0.0, 2.0 * self.moffat_fwhm, 401)
         angle = np.arange(32) * (np.pi / 16.0)
         ux, uy = r[None, :] * np.cos(angle)[:, None], r[None, :] * np.sin(angle)[:, None]
         a, b, c = self.form(*self.centre)
@@ -92,9 +92,30 @@ class Psf:
         first = np.where(below.any(axis=1), below.argmax(axis=1), len(r) - 1)
         row = np.arange(len(angle))
         upper, lower = light[row, first - 1], light[row, first]
-        part = (upper - 0.5 * light.max()) / (upper - lower)
-        edge = (first - 1 + part) * r[1]
-        return float(2.0 * np.sqrt(np.mean(edge**2)))
+        part = ((upper - 0.5 * light.max()) / np.maximum(upper - lower, 1e-300)).clip(0.0, 1.0)
+        return np.asarray(angle), np.asarray((first - 1 + part) * r[1])
+
+    @cached_property
+    def _axes(self) -> tuple[float, float]:
+        """Ratio of the half-maximum contour's axes, and the angle of the major one."""
+        angle, edge = self._contour
+        # second moments of the area inside
+        weight = edge**4
+        xx, yy = (weight * np.cos(angle) ** 2).sum(), (weight * np.sin(angle) ** 2).sum()
+        xy = (weight * np.cos(angle) * np.sin(angle)).sum()
+        mean, half = 0.5 * (xx + yy), np.hypot(0.5 * (xx - yy), xy)
+        ratio = float(np.sqrt((mean - half) / (mean + half)))
+        return ratio, float(0.5 * np.arctan2(2.0 * xy, xx - yy))
+
+    @property
+    def elliptical(self) -> bool:
+        """Whether the Moffat has two axes."""
+        return bool(self.g1.any() or self.g2.any())
+
+    @cached_property
+    def fwhm(self) -> float:
+        """Diameter of the circle with the area inside the half-maximum contour, pixels."""
+        return float(2.0 * np.sqrt(np.mean(self._contour[1] ** 2)))
 
     @property
     def centre(self) -> tuple[FloatArray, FloatArray]:
@@ -103,13 +124,13 @@ class Psf:
 
     @property
     def ellipticity(self) -> float:
-        """1 - minor / major axis at the frame's centre."""
-        return float(1.0 - np.exp(-2.0 * np.hypot(self.g1[0], self.g2[0])))
+        """1 - minor / major axis at the frame's centre; 0 when the Moffat has one axis."""
+        return 1.0 - self._axes[0] if self.elliptical else 0.0
 
     @property
     def pa(self) -> float:
         """Angle of the major axis at the centre, degrees, 0 along +x towards +y, in [0, 180)."""
-        return float(np.degrees(0.5 * np.arctan2(self.g2[0], self.g1[0])) % 180.0)
+        return float(np.degrees(self._axes[1]) % 180.0) if self.elliptical else 0.0
 
     @property
     def integrated(self) -> bool:

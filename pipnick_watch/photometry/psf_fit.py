@@ -31,6 +31,7 @@ BETA_PRIOR_CORRECTED = 0.3
 BETA_RANGE = (1.2, 15.0)
 SKY_PRIOR = 0.05  # of a pixel's noise
 GOOD_MATCH = 0.01  # relative error of the model below which it is not worth fitting
+WORST = 0.2  # mismatch from which the PSF is called a fallback
 OUTLIER = 6.0  # standard deviations from which a pixel does not count
 LONGEST = 0.3  # step of a shared parameter
 OWN = 4  # parameters of each star: flux, x, y, sky
@@ -182,7 +183,9 @@ def fit_psf(
     if trial.cost(used) <= best.cost(used):
         best = trial
     mismatch = _mismatch(best, stars.variance, used)
-    return replace(best.psf, n_stars=int(used.sum()), mismatch=mismatch), used
+    # what is so unlike its own stars was not made from stars
+    n_stars = int(used.sum()) if mismatch < WORST else 0
+    return replace(best.psf, n_stars=n_stars, mismatch=mismatch), used
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,5 +1,6 @@
 """What does photutils make of the same frame, PSF and detections."""
 
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -22,8 +23,13 @@ FloatArray = npt.NDArray[np.float64]
 
 def tabulate_reference(state: State) -> Measurement:
     """Fit the sources again with photutils, group by group, and make the tables of that."""
-    table = fit_with_photutils(state)
     sources = state.sources
+    if len(sources) == 0:
+        return tabulate(state)
+    with warnings.catch_warnings(record=True) as caught:
+        # what photutils has to say is said with the measurement
+        warnings.simplefilter("always")
+        table = fit_with_photutils(state)
     flux, x, y = (np.asarray(table[name], dtype=float) for name in ("flux_fit", "x_fit", "y_fit"))
     errors = np.column_stack(
         [np.asarray(table[name], dtype=float) for name in ("x_err", "y_err", "flux_err")]
@@ -41,7 +47,9 @@ def tabulate_reference(state: State) -> Measurement:
     draw_cores(model, canvas, state.psf, sources, state.radius)
     draw_wings(model, canvas, state.psf, sources, state.radius, scene.rms)
     own_errors = np.where(good[:, None], errors, np.nan)
-    return tabulate(replace(state, sources=sources, model=model), own_errors)
+    measured = tabulate(replace(state, sources=sources, model=model), own_errors)
+    said = dict.fromkeys(" ".join(str(one.message).split()) for one in caught)
+    return replace(measured, warnings=(*measured.warnings, *said))
 
 
 def fit_with_photutils(state: State) -> Table:
