@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipnick_watch.lightcurves.comparison import clean_points
+from pipnick_watch.lightcurves.comparison import clean_points, magnitudes, plain_flux
 from pipnick_watch.lightcurves.cube import Cube, fill_cube
 from pipnick_watch.lightcurves.curves import Curves, Recipe, apply_recipe, make_recipe
 from pipnick_watch.lightcurves.ensemble import column_medians, robust_scatter, solve_ensemble
 from pipnick_watch.lightcurves.flags import CurveFlag
 from pipnick_watch.lightcurves.forced import ForcedFlux
-from pipnick_watch.lightcurves.noise import MAGNITUDE
 from pipnick_watch.lightcurves.observer import CLOUD, transparency_of
 from pipnick_watch.lightcurves.registration import Registration
+from pipnick_watch.lightcurves.sensitivity import flatten
 from pipnick_watch.lightcurves.target import Aim
 from pipnick_watch.photometry.flags import Flag
 from pipnick_watch.settings import Settings
@@ -95,6 +95,9 @@ def assemble(done: Registration, aim: Aim, settings: Settings, measure: Measure)
     forced = np.zeros(cube.flags.shape, dtype=bool)
     if target is not None:
         forced[:, target] = _force(done, cube, target, aim, measure)
+    aimed = np.array([] if target is None else [target], dtype=np.int64)
+    limit = camera.saturation * camera.gain
+    cube = flatten(cube, limit, aimed, plain_flux(fwhm))
     recipe = make_recipe(cube, camera, target, fwhm)
     curves = apply_recipe(cube, camera, recipe)
     check = _check_star(cube, recipe, curves, target)
@@ -114,7 +117,7 @@ def assemble(done: Registration, aim: Aim, settings: Settings, measure: Measure)
     flags[forced] |= int(CurveFlag.FORCED)
     for flag, causes in _POINT_FLAGS.items():
         flags[cube.has(*causes)] |= int(flag)
-    flags[cube.peak > camera.saturation * camera.gain] |= int(CurveFlag.SATURATED)
+    flags[cube.peak > limit] |= int(CurveFlag.SATURATED)
     return Assembly(
         done=done, cube=cube, recipe=recipe, curves=curves, flags=flags, target=target,
         check=check, aim=aim, transparency=loss, transparency_err=loss_err,
@@ -179,12 +182,9 @@ def _check_star(cube: Cube, recipe: Recipe, curves: Curves, target: int | None) 
 def _transparency(cube: Cube, recipe: Recipe, settings: Settings) -> tuple[FloatArray, FloatArray]:
     """Compare all of the comparison stars' light, so that a bad focus is no cloud."""
     stars = recipe.comparisons
-    flux, error = cube.flux[:, stars, 0], cube.flux_err[:, stars]
     clean = clean_points(cube, settings.camera.saturation * settings.camera.gain)[:, stars]
-    exptime = np.where(cube.exptime > 0, cube.exptime, 1.0)[:, None]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mag = np.where(clean & (flux > 0), -2.5 * np.log10(flux / exptime), np.nan)
-        variance = (MAGNITUDE * error / flux) ** 2 + 0.003**2
+    mag, error = (one[:, stars] for one in magnitudes(cube, 0))
+    mag, variance = np.where(clean, mag, np.nan), error**2 + 0.003**2
     total = solve_ensemble(mag, variance)
     left = mag - total.magnitudes - total.offsets[:, None]
     spread = robust_scatter(left.T) / np.sqrt(np.maximum((total.weights > 0).sum(axis=1), 1))

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipnick_watch.columns import RADII
-from pipnick_watch.lightcurves.cube import Cube, flux_errors
+from pipnick_watch.lightcurves.cube import Cube, field_terms, flux_errors
 from pipnick_watch.lightcurves.ensemble import (
     Ensemble,
     column_medians,
@@ -15,7 +15,14 @@ from pipnick_watch.lightcurves.noise import MAGNITUDE
 from pipnick_watch.lightcurves.starlist import FLUXES
 from pipnick_watch.photometry.flags import Flag
 
-__all__ = ["LEAST_STARS", "choose_comparisons", "choose_flux", "clean_points", "magnitudes"]
+__all__ = [
+    "LEAST_STARS",
+    "choose_comparisons",
+    "choose_flux",
+    "clean_points",
+    "magnitudes",
+    "plain_flux",
+]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -43,7 +50,11 @@ def magnitudes(cube: Cube, choice: int) -> tuple[FloatArray, FloatArray]:
     exptime = np.where(cube.exptime > 0, cube.exptime, 1.0)[:, None]
     with np.errstate(invalid="ignore", divide="ignore"):
         positive = np.where(flux > 0, flux, np.nan)
-        return -2.5 * np.log10(positive / exptime), MAGNITUDE * error / positive
+        mag = -2.5 * np.log10(positive / exptime)
+        mag_err = MAGNITUDE * error / positive
+    if cube.bends is not None:
+        mag -= np.einsum("t,tij->ij", cube.bends[choice], field_terms(cube))
+    return mag, mag_err
 
 
 def clean_points(cube: Cube, saturation: float) -> BoolArray:
@@ -109,6 +120,11 @@ def _noisy(m: FloatArray, variance: FloatArray, ensemble: Ensemble) -> BoolArray
     return np.asarray(ratio > NOISY * max(float(np.median(ratio)), 1.0))
 
 
+def plain_flux(fwhm: float) -> int:
+    """Give the flux that is taken while nothing speaks for another: a radius of 1.5 FWHM."""
+    return 1 + int(np.argmin(np.abs(np.array(RADII) - 1.5 * fwhm))) if fwhm > 0 else 0
+
+
 def choose_flux(
     cube: Cube, clean: BoolArray, comparisons: IntArray, target: int | None, fwhm: float
 ) -> int:
@@ -130,7 +146,7 @@ def choose_flux(
     int
         Place in ``FLUXES``.
     """
-    fallback = 1 + int(np.argmin(np.abs(np.array(RADII) - 1.5 * fwhm))) if fwhm > 0 else 0
+    fallback = plain_flux(fwhm)
     if len(cube.rows) < LEAST_FRAMES or len(comparisons) < LEAST_STARS:
         return fallback
     like = _alike(cube, comparisons, target, fallback)

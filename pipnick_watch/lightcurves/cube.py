@@ -10,7 +10,7 @@ from pipnick_watch.lightcurves.registration import Registration
 from pipnick_watch.lightcurves.starlist import FLUXES
 from pipnick_watch.photometry.flags import Flag
 
-__all__ = ["Cube", "fill_cube", "flux_errors"]
+__all__ = ["Cube", "field_terms", "fill_cube", "flux_errors"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -34,6 +34,9 @@ class Cube:
     flux_err, peak, bkg_rms, x, y, ra, dec : ndarray, shape (n_frames, n_stars)
     flags : ndarray of int, shape (n_frames, n_stars)
     exptime, airmass : ndarray, shape (n_frames,)
+    bends : ndarray, shape (n_fluxes, n_terms), or None
+        Factors of :func:`field_terms` that say, for each choice of flux, by how many magnitudes a
+        star is too faint because of its place on the detector.
     """
 
     rows: list[int]
@@ -49,6 +52,7 @@ class Cube:
     flags: IntArray
     exptime: FloatArray
     airmass: FloatArray
+    bends: FloatArray | None = None
 
     def has(self, *flags: Flag) -> npt.NDArray[np.bool_]:
         """Tell where one of these flags is set."""
@@ -116,6 +120,21 @@ def _time_key(done: Registration, k: int) -> tuple[bool, float, str]:
     one = done.frames[k]
     unknown = not np.isfinite(one.mjd_mid)
     return unknown, 0.0 if unknown else one.mjd_mid, one.frame
+
+
+def field_terms(cube: Cube) -> FloatArray:
+    """Give the surfaces over the field, up to the third order, at each point.
+
+    Returns
+    -------
+    ndarray, shape (n_terms, n_frames, n_stars)
+        0 where a star was not detected.
+    """
+    middle_x, middle_y = np.nanmedian(cube.x), np.nanmedian(cube.y)
+    size = max(float(np.nanmax(cube.x) - np.nanmin(cube.x)), 1.0) / 2
+    u = np.nan_to_num((cube.x - middle_x) / size)
+    v = np.nan_to_num((cube.y - middle_y) / size)
+    return np.stack([u, v, u * u, u * v, v * v, u**3, u * u * v, u * v * v, v**3])
 
 
 def flux_errors(cube: Cube, choice: int) -> FloatArray:

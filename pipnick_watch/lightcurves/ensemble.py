@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Ensemble", "column_medians", "robust_scatter", "solve_ensemble"]
+__all__ = ["Ensemble", "column_medians", "robust_scatter", "separate", "solve_ensemble"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -90,6 +90,17 @@ def _solve(m: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
     stars = guess + step
     offsets = mean - (share * stars).sum(axis=1)
     return np.asarray(stars), np.asarray(offsets)
+
+
+def separate(values: FloatArray, weights: FloatArray) -> FloatArray:
+    """Give the part of values that a sum of star and frame explains, by weighted least squares.
+
+    Parameters
+    ----------
+    values, weights : ndarray, shape (n_frames, n_stars)
+    """
+    stars, offsets = _solve(values, weights)
+    return stars + offsets[:, None]
 
 
 def _excess(left: FloatArray, variance: FloatArray) -> FloatArray:
