@@ -23,6 +23,7 @@ from pipnick_watch.watch.exclusions import Exclusions, is_focus
 from pipnick_watch.watch.gallery import Gallery
 from pipnick_watch.watch.jobs import Job
 from pipnick_watch.watch.outbox import Finished, Outbox
+from pipnick_watch.watch.overview import Overview
 from pipnick_watch.watch.ready import Candidate, Limits, Verdict, check_lock, look
 from pipnick_watch.watch.scan import scan
 from pipnick_watch.watch.solutions import Solutions
@@ -80,6 +81,7 @@ class Night:
         self.exclusions = Exclusions(self.records, settings)
         self.gallery = Gallery(self.records, settings, pool, wake)
         self.solutions = Solutions(self.records, settings, pool, wake)
+        self.overview = Overview(self.records, settings, pool, wake)
         self.claims = Claims(self.records, self.exclusions, settings, once=once, redo=redo)
         self.backlog = Backlog()
         self.warned: Counter[str] = Counter()
@@ -118,7 +120,8 @@ class Night:
     @property
     def n_busy(self) -> int:
         """How many workers are at this night's frames and pictures."""
-        return len(self._crew) + self.gallery.n_drawing + self.solutions.n_placing
+        behind = self.gallery.n_drawing + self.solutions.n_placing + self.overview.n_making
+        return len(self._crew) + behind
 
     def share(self, slots: int) -> None:
         """Use this many workers from now on, other nights being at the rest."""
@@ -128,7 +131,7 @@ class Night:
     def idle(self) -> bool:
         """Whether nothing is left to do until something new comes."""
         behind = self.exclusions.busy or self.solutions.busy or self.gallery.busy
-        return not (self.n_left or behind)
+        return not (self.n_left or behind or self.overview.busy)
 
     def begin(self) -> None:
         """Bring what lies on disk to agreement with the commit record and the file table.
@@ -222,6 +225,7 @@ class Night:
         for measured in self._crew.collect():
             self._take(measured)
         self.gallery.collect()
+        self.overview.collect()
         self._look()
         # Before anything is written: the workers need not wait for the disk.
         self._dispatch()
@@ -346,12 +350,21 @@ class Night:
                 continue
             if one is None and self.gallery.piled_up and self._draw_one():
                 continue
+            if one is None and self.overview.overdue():
+                continue
             one = one or self.backlog.first(live=False)
             if one is not None:
                 self._crew.measure(one, self._job(one))
                 self.backlog.take(one)
-            elif not self._draw_one():
+            elif not (self._draw_one() or self._make_overview()):
                 return
+
+    def _make_overview(self) -> bool:
+        """Have the light curves and the page made; ``--once`` does that last."""
+        if self._once:
+            left = self.n_left or self.exclusions.busy or self.gallery.busy
+            return not left and self.overview.start(hurry=True)
+        return self.overview.start(hurry=False)
 
     def _draw_one(self) -> bool:
         """Have a picture drawn, unless that leaves no worker for the frame that may come next."""
@@ -363,7 +376,8 @@ class Night:
             path=one.path,
             name=one.name,
             settings=self.settings,
-            solution=self._solution(one),
+            # a broken solution can kill the worker: the frame must not fail for it
+            solution=None if one.tries else self._solution(one),
             known_sha256=self.claims.known_hash(one.name, self.records.entry(one.name)),
         )
 
