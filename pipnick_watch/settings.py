@@ -118,6 +118,7 @@ class PlotSettings:
         "draw the initial sources and a sheet of every group",
         flags=("-pi", "--plot_inters", "--plot-inters"),
     )
+    overview: bool = knob(True, "make the light curves and the page of the night")
     show: bool = knob(False, "open the pictures as they are drawn, where there is a display")
 
 
@@ -130,7 +131,7 @@ SECTIONS: Mapping[str, type[Any]] = {
 
 PHOTOMETRY_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "watch": {"use_table": False},
-    "plots": {"final": False},
+    "plots": {"final": False, "overview": False},
 }
 """Where upstream's command and function differ from the daemon."""
 

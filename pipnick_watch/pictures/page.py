@@ -115,7 +115,16 @@ def write_page(maindir: Path, settings: Settings) -> None:
     layout = records.layout
     make_folder(layout.photometric, layout.maindir)
     text = _template().render(**_page(night, records, settings))
-    write_whole(layout.index, text.encode())
+    if not _stands(layout.index, text.encode()):
+        write_whole(layout.index, text.encode())
+
+
+def _stands(path: Path, content: bytes) -> bool:
+    """Tell whether a file holds this already; a page that is not new is not written."""
+    try:
+        return path.read_bytes() == content
+    except FileNotFoundError:
+        return False
 
 
 @lru_cache(maxsize=4)

@@ -17,7 +17,17 @@ from pipnick_watch.settings import Settings
 if TYPE_CHECKING:
     from pipnick_watch.pictures import GroupSheets, SourcePicture
 
-__all__ = ["Job", "Outcome", "TaskError", "draw", "measure", "redraw", "start", "warm_up"]
+__all__ = [
+    "Job",
+    "Outcome",
+    "TaskError",
+    "draw",
+    "measure",
+    "overview",
+    "redraw",
+    "start",
+    "warm_up",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +206,14 @@ def draw(drawing: Drawing, folder: Path, stem: str) -> list[Path]:
 
     with _as_text():
         return worker.draw_pictures(drawing, folder, stem)
+
+
+def overview(maindir: Path, settings: Settings) -> None:
+    """Make the light curves that are out of date, their pictures, and the page."""
+    from pipnick_watch.watch import derive
+
+    with _as_text():
+        derive.make_overview(maindir, settings)
 
 
 def redraw(job: Job, folder: Path, stem: str) -> list[Path]:

@@ -45,6 +45,7 @@ from pipnick_watch.watch.jobs import Drawing, Job, Outcome, Placed, PlaceJob
 
 __all__ = [
     "draw_pictures",
+    "limited",
     "measure_frame",
     "place_frame",
     "redraw_pictures",
@@ -115,7 +116,7 @@ def warm_up() -> int:
 
 
 @contextmanager
-def _limited() -> Iterator[None]:
+def limited() -> Iterator[None]:
     """Let one task use so much processor time and no more, in a process that is for tasks."""
     if not _own_process:
         yield
@@ -133,7 +134,7 @@ def _limited() -> Iterator[None]:
 def measure_frame(job: Job) -> Outcome:
     """Measure one frame."""
     started = time.perf_counter()
-    with _limited(), warnings.catch_warnings(record=True) as caught:
+    with limited(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             with hold_frame_lock(job.path):
@@ -204,7 +205,7 @@ def _with_positions(
 
 def place_frame(job: PlaceJob) -> Placed:
     """Fill the positions on the sky of a frame that was measured before."""
-    with _limited(), warnings.catch_warnings():
+    with limited(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             with hold_frame_lock(job.path):
@@ -274,7 +275,7 @@ def _failed(job: Job, reason: str) -> FrameResult:
 def draw_pictures(drawing: Drawing, folder: Path, stem: str) -> list[Path]:
     """Draw a frame's pictures into a folder; gives their paths."""
     drawn = []
-    with _limited(), warnings.catch_warnings():
+    with limited(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a glyph that is missing, say: the picture shows it
         sources, groups = drawing.unpacked()
         if sources is not None:

@@ -23,7 +23,7 @@ __all__ = ["Pool", "WorkerPool", "default_workers"]
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-PRELOAD = "pipnick_watch.watch.worker"
+PRELOAD = "pipnick_watch.watch.derive"
 """Imported once by the server that workers are forked from."""
 
 TASKS_PER_WORKER = 500
