@@ -115,8 +115,10 @@ def catalogue_of(
     return result, who[order]
 
 
-def night(n_frames: int = 60, n_stars: int = 260, seed: int = 1, *, flip: bool = True,
-          n_spots: int = 0, spacing_s: float = 95.0) -> Truth:  # fmt: skip
+def night(
+    n_frames: int = 60, n_stars: int = 260, seed: int = 1, *, flip: bool = True, n_spots: int = 0,
+    spacing_s: float = 95.0, vignetting: float = 0.0, drift: float = 1.1,
+) -> Truth:  # fmt: skip
     """Make the night of the issue: drift, dither, flip, cloud, bad focus, transit, variables."""
     rng = np.random.default_rng(seed)
     stars = field_of(n_stars, rng)
@@ -134,13 +136,16 @@ def night(n_frames: int = 60, n_stars: int = 260, seed: int = 1, *, flip: bool =
     light[:, 2] = 0.05 * np.sin(2 * np.pi * 1.3 * phase + 1)
     clouds = np.exp(-0.5 * ((phase - 0.75) / 0.05) ** 2)
     for k in range(n_frames):
-        shift = (1.1 * k - 30, -0.7 * k + 20)
+        shift = (drift * k - 30, -0.7 * k + 20)
         if n_frames // 3 <= k < n_frames // 3 + 5:
             shift = shift[0] + 25, shift[1] - 15
         turn = 180.3 if flip and k >= n_frames // 2 else 0.0
         airmass = 1.1 + 0.5 * phase[k]
         dimming = light[k] + clouds[k] + 0.15 * (airmass - 1)
         moved = move_stars(stars, SHAPE, shift=shift, turn=turn, dimming=dimming)
+        away = (moved["x"] - 430) ** 2 + (moved["y"] - 560) ** 2
+        moved["flux"] *= 1 - vignetting * away / 512**2
+        moved["flux"] = np.maximum(moved["flux"], 1.0)
         fwhm = 9.5 if k == n_frames // 5 else 5.0 + 0.4 * math.sin(k)
         result, who = catalogue_of(
             moved, f"SIM_V/d{1000 + k}_red.fits", k, rng, fwhm=fwhm, spots=spots, airmass=airmass,

@@ -103,8 +103,10 @@ def choose_comparisons(
         m = np.where(usable[:, stars], mag[:, stars], np.nan)
         variance = error[:, stars] ** 2
         ensemble = solve_ensemble(m, variance)
+        if len(stars) <= LEAST_STARS or len(mag) < LEAST_FRAMES:
+            return stars, ensemble
         noisy = _noisy(m, variance, ensemble)
-        if len(mag) < LEAST_FRAMES or not noisy.any() or (~noisy).sum() < LEAST_STARS:
+        if not noisy.any() or (~noisy).sum() < LEAST_STARS:
             return stars, ensemble
         stars = stars[~noisy]
 
@@ -115,7 +117,7 @@ def _noisy(m: FloatArray, variance: FloatArray, ensemble: Ensemble) -> BoolArray
     typical = np.sqrt(column_medians(variance))
     scatter = robust_scatter(left)
     # a floor that all stars share is no fault of one
-    floor = np.sqrt(max(float(np.median(scatter**2 - typical**2)), 0.0)) if len(scatter) else 0.0
+    floor = np.sqrt(max(float(np.median(scatter**2 - typical**2)), 0.0))
     ratio = scatter / np.hypot(typical, floor)
     return np.asarray(ratio > NOISY * max(float(np.median(ratio)), 1.0))
 

@@ -51,9 +51,14 @@ def solve_ensemble(mag: FloatArray, variance: FloatArray, rounds: int = ROUNDS) 
     rounds : int
         How often the weights are revised.
     """
+    n_frames, n_stars = mag.shape
+    if n_stars == 0:
+        unknown = np.full(n_frames, np.nan)
+        return Ensemble(magnitudes=np.empty(0), offsets=unknown, offset_errs=unknown,
+                        weights=np.empty(mag.shape), excess=np.empty(0))  # fmt: skip
     known = np.isfinite(mag) & np.isfinite(variance) & (variance > 0)
     m = np.where(known, mag, 0.0)
-    excess = np.zeros(mag.shape[1])
+    excess = np.zeros(n_stars)
     doubt = np.ones_like(m)
     for _ in range(rounds):
         weights = np.where(known, doubt / (np.where(known, variance, 1.0) + excess), 0.0)
