@@ -74,7 +74,12 @@ def overlap(dx: FloatArray, dy: FloatArray, radius: float) -> FloatArray:
 
 
 def sum_apertures(
-    scene: Scene, psf: Psf, sources: Sources, model: FloatArray, radii: tuple[float, ...]
+    scene: Scene,
+    psf: Psf,
+    sources: Sources,
+    model: FloatArray,
+    radii: tuple[float, ...],
+    centres: tuple[FloatArray, FloatArray] | None = None,
 ) -> ApertureSums:
     """Sum the light within ``radii`` (pixels) of each source.
 
@@ -82,10 +87,14 @@ def sum_apertures(
     ----------
     model : ndarray
         All sources, padded and flat.
+    centres : tuple of ndarray, each of shape (n,)
+        Centres of the apertures, x and y; by default the places of the PSF's origin.
     """
+    x, y = (sources.x, sources.y) if centres is None else centres
     n, canvas = len(sources), scene.canvas
+    edge = EDGE + np.hypot(sources.x - x, sources.y - y).max(initial=0.0)
     out = np.zeros((6, len(radii), n))
-    window = by_distance(disk(min(max(radii) + EDGE, canvas.margin - 1.0)))
+    window = by_distance(disk(min(max(radii) + edge, canvas.margin - 1.0)))
     away = np.hypot(window.ox, window.oy)
     for piece in pieces(n, 5 * len(window)):
         one = sources.keep(piece)
@@ -100,8 +109,12 @@ def sum_apertures(
         planes = np.stack([residual + own, residual + total, own, own * good, noise])
         for k, radius in enumerate(radii):
             # whole pixels up to the first, parts of them up to the second
-            first, last = np.searchsorted(away, [radius - EDGE, radius + EDGE])
-            share = overlap(dx[:, first:last], dy[:, first:last], radius)
+            first, last = np.searchsorted(away, [radius - edge, radius + edge])
+            share = overlap(
+                dx[:, first:last] + (one.x - x[piece])[:, None],
+                dy[:, first:last] + (one.y - y[piece])[:, None],
+                radius,
+            )
             sums = planes[:, :, :first].sum(axis=2)
             sums += np.einsum("pnm,nm->pn", planes[:, :, first:last], share)
             out[:5, k, piece] = sums

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from pipnick_watch.columns import RADII, radius_column
 from pipnick_watch.photometry.apertures import sum_apertures
 from pipnick_watch.photometry.catalogue import make_catalogue
+from pipnick_watch.photometry.centre import moffat_centres
 from pipnick_watch.photometry.consolidate import consolidate, sum_groups
 from pipnick_watch.photometry.correction import ApertureCorrection, measure_correction
 from pipnick_watch.photometry.covariance import errors_of
@@ -91,7 +92,8 @@ def _columns(state: State, errors: FloatArray, correction: ApertureCorrection) -
     residual = scene.data - model
     npixfit = good.sum(axis=1).astype(np.int64)
     aperture = state.settings.photometry.aperture_radius
-    sums = sum_apertures(scene, psf, sources, model, (*RADII, aperture))
+    x_fit, y_fit = moffat_centres(psf, sources.x, sources.y)
+    sums = sum_apertures(scene, psf, sources, model, (*RADII, aperture), (x_fit, y_fit))
     lost = np.asarray(sums.lost > MOST_LOST)
     alone = np.where(lost, np.nan, sums.alone)
     group_id, group_size = friends_of_friends(sources.x, sources.y, GROUP_FWHM * psf.fwhm)
@@ -104,7 +106,7 @@ def _columns(state: State, errors: FloatArray, correction: ApertureCorrection) -
             scene, psf, sources, state.bad, npixfit, len(window), np.asarray(lost.any(axis=0)),
             state.frame.camera.border, corrected=correction.measured,
         ),
-        "x_fit": sources.x, "y_fit": sources.y, "flux_psf": sources.flux * correction.factor,
+        "x_fit": x_fit, "y_fit": y_fit, "flux_psf": sources.flux * correction.factor,
         "flux_aper": np.where(lost[-1], np.nan, sums.everything[-1]),
         "flux_aper_err": np.sqrt(sums.variance[-1]), "local_bkg": state.sky.level[iy, ix],
         "x_err": errors[:, 0], "y_err": errors[:, 1], "flux_err": errors[:, 2] * correction.factor,
