@@ -60,15 +60,23 @@ def run_demo(folder: Path | None, flags: Sequence[str] = ()) -> int:
 
 
 def _wait(maindir: Path, frames: Sequence[Path], daemon: subprocess.Popen[bytes]) -> list[str]:
-    """Wait for rows and pictures of all frames; give what has none in the end."""
+    """Wait for rows and pictures of all frames, and the page; give what is not there in the end."""
     records = Records(maindir)
     end = time.monotonic() + PATIENCE_S
     names = [path.relative_to(records.layout.reduced).as_posix() for path in frames]
     missing = names
     while missing and time.monotonic() < end and daemon.poll() is None:
         missing = [name for name in names if not _complete(records, name)]
+        if not missing and not _page_is_fresh(records.layout):
+            missing = [records.layout.index.name]
         time.sleep(0.2)
     return missing
+
+
+def _page_is_fresh(layout: Layout) -> bool:
+    if not layout.index.exists():
+        return False
+    return layout.index.stat().st_mtime_ns >= layout.frames_csv.stat().st_mtime_ns
 
 
 def _complete(records: Records, name: str) -> bool:
@@ -87,6 +95,7 @@ def _tell(maindir: Path) -> None:
     done = [entry for entry in records.entries().values() if entry.status == "done"]
     n_rows = sum(entry.n_sources or 0 for entry in done)
     _say(f"\n{len(done)} frames, {n_rows} rows. What is where:")
+    _say(f"  {layout.index}: the night at a glance; open it in a browser")
     for name in sorted({entry.object for entry in done}):
         _say(f"  {layout.object_csv(name)}: all rows of {name}")
     _say(f"  {layout.frames_csv}: the night log, a row for each frame")
