@@ -35,6 +35,9 @@ STILL = 0.7
 """Pixels: a source that stays this close to its pixel while the sky moves is no star."""
 
 MOVED = 3.0
+LEAST_SHARE = 0.3
+"""Of the sources that fixed spots explain, the share that the sky must explain to be believed."""
+
 ENOUGH = 60
 """Frames, spread over the night, that sources which stand still are looked for in."""
 
@@ -121,8 +124,12 @@ class Registration:
         if not fitted:
             return None
         # Detectors have fixed spots, the sky moves: where both patterns are beyond chance, the one
-        # that does not stand still is the sky.
-        moving = [one for one in fitted if _motion(one[1], x, y) > MOVED]
+        # that does not stand still is the sky. In a cluster a few stars agree anywhere, though:
+        # a sky that moves must bring together a fair share of what standing still does.
+        most = max(one[0] for one in fitted)
+        moving = [
+            one for one in fitted if one[0] > LEAST_SHARE * most and _motion(one[1], x, y) > MOVED
+        ]
         return max(moving or fitted, key=lambda one: one[0])[1]
 
     def _known_around(self, last: Mapping2D | None) -> IntArray:
