@@ -113,17 +113,14 @@ def _watch(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
             writable=[] if options.metrics is None else [options.metrics.resolve().parent],
             apply=options.apply,
         )
+    if options.status:
+        return _status(options, parser)
     if options.once and (options.nights is not None or options.dask is not None):
         return _archive(options, parser)
     if options.nights is not None:
         return _nights(options, parser)
     if options.maindir is None:
         parser.error("MAINDIR is missing: the folder that holds reduced/")
-    if options.status:
-        from pipnick_watch.watch.status import tell
-
-        _check_folder(options.maindir)
-        return tell(options.maindir.resolve(), as_json=options.json)
     maindir, settings = _prepare(options, parser, {})
     if options.once:
         return _once(maindir, settings, options, "pipnick_watch.log")
@@ -131,6 +128,17 @@ def _watch(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
 
     _start_logging(options, maindir / "photometric" / "pipnick_watch.log")
     return run_daemon(maindir, settings, options.metrics)
+
+
+def _status(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    from pipnick_watch.watch.status import tell, tell_nights
+
+    if options.nights is not None:
+        return tell_nights(options.nights, as_json=options.json)
+    if options.maindir is None:
+        parser.error("MAINDIR is missing: the folder that holds reduced/")
+    _check_folder(options.maindir)
+    return tell(options.maindir.resolve(), as_json=options.json)
 
 
 def _nights(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:

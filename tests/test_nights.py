@@ -125,6 +125,9 @@ def test_nights_are_followed_as_they_come(
         assert "2024-05-13: SIM-A_V/d1001_red.fits: SIM-A V, " in daemon.said()
         assert command("pipnick-watch", second, "--status").returncode == 0
         assert command("pipnick-watch", first).returncode == 75
+        told = command("pipnick-watch", "--nights", f"{data}/*/", "--status")
+        assert told.returncode == 0
+        assert told.stdout.count("watching: PID") == 2
         log = (second / "photometric" / "pipnick_watch.log").read_text()
         assert "2024-05-14: SIM-A_V/d1001_red.fits: SIM-A V, " in log
         assert "2024-05-13: " not in log
@@ -133,6 +136,7 @@ def test_nights_are_followed_as_they_come(
     assert not (old / "photometric").exists()
     assert not list((data / "calibrations").iterdir())
     assert read_status(second)["state"] == "stopped"
+    assert command("pipnick-watch", "--nights", f"{data}/*/", "--status").returncode == 1
 
 
 def test_a_quiet_night_rests_and_wakes(data: Path, frames: dict[str, bytes]) -> None:

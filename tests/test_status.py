@@ -59,11 +59,12 @@ def test_a_healthy_daemon(frames: dict[str, bytes], maindir: Path) -> None:
         land(maindir, frame, content)
         land(maindir, "d9_red.fits", b"no frame" * 1000)
         daemon.wait_done(frame)
-        wait_for(lambda: status(maindir)[1]["frames"].get("failed") == 1, "the failed frame")
+        both = {"done": 1, "failed": 1, "excluded": 0}
+        wait_for(lambda: status(maindir)[1]["frames"] == both, "both frames in the status")
         known = wait_status(maindir, 0, "health")
         assert known["pid"] == daemon.process.pid
         assert known["mode"] == "events"
-        assert known["frames"] == {"done": 1, "failed": 1, "excluded": 0}
+        assert known["frames"] == both
         assert known["failed"][0]["frame"] == "d9_red.fits"
         assert known["last"]["frame"] in (frame, "d9_red.fits")
         assert known["latency"]["n"] == 1
@@ -73,6 +74,7 @@ def test_a_healthy_daemon(frames: dict[str, bytes], maindir: Path) -> None:
         assert f"watching: PID {daemon.process.pid}" in said
         assert "d9_red.fits: failed: not FITS" in said
         assert daemon.stop() == 0
+        assert "the night so far: 1 done, 1 failed, 0 excluded; median FWHM " in daemon.said()
     code, known = status(maindir)
     assert (code, known["state"], known["troubles"]) == (1, "stopped", [])
     assert known["frames"]["done"] == 1

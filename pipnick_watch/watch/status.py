@@ -6,6 +6,7 @@ takes no lock, so that it answers at once and cannot get in the way of a daemon 
 
 import csv
 import dataclasses
+import glob
 import json
 import math
 import os
@@ -18,7 +19,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["HEARTBEAT_S", "Status", "here", "percentile", "read_status", "started_ticks", "tell"]
+__all__ = [
+    "HEARTBEAT_S",
+    "Status",
+    "here",
+    "percentile",
+    "read_status",
+    "started_ticks",
+    "tell",
+    "tell_nights",
+]
 
 HEARTBEAT_S = 10.0
 """The file is written at least this often while the daemon lives."""
@@ -150,6 +160,7 @@ def read_status(maindir: Path) -> dict[str, Any]:
         known |= _counted(photometric / "frames.csv", said)
     return {
         **known,
+        "maindir": str(maindir),
         "troubles": troubles,
         "age_s": round(age, 1) if said.pid else None,
         "disk": disk,
@@ -163,13 +174,27 @@ def tell(maindir: Path, *, as_json: bool = False) -> int:
     """Print the status of a MAINDIR's daemon; give the exit code."""
     known = read_status(maindir)
     code: int = known["exit_code"]
-    if as_json:
-        # JSON has no nan.
-        text = json.dumps(_without_nan(known), indent=2)
-    else:
-        text = "\n".join(_lines(maindir, known))
-    sys.stdout.write(text + "\n")
+    _print(_json(known) if as_json else "\n".join(_lines(known)))
     return code
+
+
+def tell_nights(pattern: str, *, as_json: bool = False) -> int:
+    """Print the status of every night that matches and is followed or rests; give the exit code.
+
+    It is 3 when one of them is in trouble, 1 when no daemon looks after any.
+    """
+    found = [read_status(Path(name).resolve()) for name in sorted(glob.glob(pattern))]  # noqa: PTH207
+    alive = [known for known in found if known["alive"]]
+    if as_json:
+        _print(_json(alive))
+    else:
+        texts = ["\n".join(_lines(known)) for known in alive]
+        _print("\n".join(texts) or f"{pattern}: no night there is followed now")
+    return max((known["exit_code"] for known in alive), default=1)
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text + "\n")
 
 
 def _read(path: Path) -> Status:
@@ -219,7 +244,7 @@ def _counted(path: Path, said: Status) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _lines(maindir: Path, known: dict[str, Any]) -> list[str]:
+def _lines(known: dict[str, Any]) -> list[str]:
     """Write the status for a person."""
     if known["alive"]:
         first = f"{known['state']}: PID {known['pid']} on {known['host']} since {known['since']}"
@@ -229,7 +254,7 @@ def _lines(maindir: Path, known: dict[str, Any]) -> list[str]:
     else:
         first = "not running: no daemon has been here"
     version = f", version {known['version']}" if known["version"] else ""
-    lines = [f"{maindir}: {first}{version}"]
+    lines = [f"{known['maindir']}: {first}{version}"]
     lines += [f"  TROUBLE: {trouble}" for trouble in known["troubles"]]
     if known["alive"] and known["state"] != "resting":
         lines.append(f"  watch    {known['mode']}" + (f" ({known['why']})" if known["why"] else ""))
@@ -272,9 +297,14 @@ def _size(n_bytes: float) -> str:
     return f"{n_bytes:.1f} TB"
 
 
+def _json(value: Any) -> str:
+    return json.dumps(_without_nan(value), indent=2)
+
+
 def _without_nan(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_nan(one) for key, one in value.items()}
     if isinstance(value, list):
         return [_without_nan(one) for one in value]
+    # JSON has no nan.
     return None if isinstance(value, float) and math.isnan(value) else value
