@@ -7,9 +7,9 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS
+from solutions import solve
 
 from conftest import Daemon, command, land, night_rows, rows, wait_for
-from solutions import solve
 
 
 def sky(path: Path, frame: str) -> list[tuple[str, str]]:

@@ -95,7 +95,9 @@ class Outcome:
     refused : str
         Why the astrometric solution was not used, where there is one.
     warnings : tuple of str
-        One line each, for the log.
+        What the file and the libraries say, one line each, for the log file.
+    advice : tuple of str
+        What a person should know of the measurement, one line each.
     """
 
     kind: Literal["result", "same", "not ready"]
@@ -106,6 +108,7 @@ class Outcome:
     drawing: Drawing | None = None
     refused: str = ""
     warnings: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

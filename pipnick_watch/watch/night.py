@@ -396,7 +396,9 @@ class Night:
         if outcome.kind == "not ready":
             self._put_off(one, outcome.reason)
             return
-        self.warned.update(outcome.warnings)
+        self.warned.update((*outcome.warnings, *outcome.advice))
+        for line in outcome.advice:
+            logger.warning("%s: %s", one.name, line)
         for line in outcome.warnings:
             logger.debug("%s: %s", one.name, line)
         assert one.outline is not None

@@ -154,13 +154,14 @@ def measure_frame(job: Job) -> Outcome:
         result, refused = _place(job, frame, _result(job, frame, measurement))
         seconds = {"measure_s": time.perf_counter() - started}
         drawing = _prepare(frame, measurement, job.settings)
-    notes = (*frame.warnings, *measurement.warnings, *(str(one.message) for one in caught))
+    notes = (*frame.warnings, *(str(one.message) for one in caught))
     return Outcome(
         kind="result",
         result=dataclasses.replace(result, facts={**result.facts, **seconds}),
         drawing=drawing,
         refused=refused,
         warnings=tuple(dict.fromkeys(notes)),
+        advice=measurement.warnings,
     )
 
 
