@@ -114,9 +114,10 @@ def _bar(forecast: Forecast) -> Iterator["tqdm[None]"]:
     """Show a bar on a terminal; elsewhere the log says how far it is."""
     terminal = sys.stderr.isatty()
     shape = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} {postfix}"
-    with tqdm(
-        total=forecast.n_left, disable=not terminal, file=sys.stderr, bar_format=shape
-    ) as bar, logging_redirect_tqdm() if terminal else contextlib.nullcontext():
+    with (
+        tqdm(total=forecast.n_left, disable=not terminal, file=sys.stderr, bar_format=shape) as bar,
+        logging_redirect_tqdm() if terminal else contextlib.nullcontext(),
+    ):
         yield bar
 
 
