@@ -258,8 +258,18 @@ def real_night(real_frames: dict[str, Path], tmp_path_factory: pytest.TempPathFa
     maindir = tmp_path_factory.mktemp("real") / "night"
     for frame, path in real_frames.items():
         land(maindir, frame, path.read_bytes())
-    assert command("pipnick_photometry", maindir, "-g").returncode == 0
+    ran = command("pipnick_photometry", maindir, "-g")
+    assert ran.returncode == 0
+    (maindir / "said.txt").write_text(ran.stderr)
     return maindir
+
+
+def test_large_groups_are_warned_of(real_night: Path) -> None:
+    """Merging more than five sources is said on the console, with the frame's name."""
+    said = (real_night / "said.txt").read_text().splitlines()
+    warned = [line for line in said if " WARNING " in line and "groups of more than 5" in line]
+    assert len(warned) == 1
+    assert "NGC_4147_V/d1048_red.fits" in warned[0]
 
 
 @pytest.mark.parametrize("kind", ["unconsolidated", "consolidated"])
