@@ -1,4 +1,4 @@
-"""How long the 500th frame of an object with 100 stars takes to enter its light curve.
+"""Time what the 500th frame of an object with 100 stars asks for: curve, pictures, page.
 
 ``python benchmarks/lightcurves.py`` prints seconds of wall clock and of processor time.
 """
