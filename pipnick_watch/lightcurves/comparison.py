@@ -102,7 +102,7 @@ def choose_comparisons(
     while True:
         m = np.where(usable[:, stars], mag[:, stars], np.nan)
         variance = error[:, stars] ** 2
-        ensemble = solve_ensemble(m, variance)
+        ensemble = solve_ensemble(m, variance, rounds=3)
         if len(stars) <= LEAST_STARS or len(mag) < LEAST_FRAMES:
             return stars, ensemble
         noisy = _noisy(m, variance, ensemble)

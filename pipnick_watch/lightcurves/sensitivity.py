@@ -67,7 +67,9 @@ def flatten(cube: Cube, saturation: float, barred: IntArray, base: int) -> Cube:
                 shown[key] = np.stack([one - separate(one, weights) for one in terms])
             m = np.nan_to_num(m)
             bends[choice] = _fit(m - separate(m, weights), weights, shown[key])
-        cube = dataclasses.replace(cube, bends=bends if bends.any() else None)
+        if not bends.any():
+            return plain
+        cube = dataclasses.replace(cube, bends=bends)
     return cube
 
 
