@@ -364,7 +364,8 @@ class Night:
         if self._once:
             left = self.n_left or self.exclusions.busy or self.gallery.busy
             return not left and self.overview.start(hurry=True)
-        return self.overview.start(hurry=False)
+        # the page links the pictures that are there
+        return not self.gallery.busy and self.overview.start(hurry=False)
 
     def _draw_one(self) -> bool:
         """Have a picture drawn, unless that leaves no worker for the frame that may come next."""
