@@ -80,6 +80,7 @@ class Backlog:
 
     def queue(self, one: Candidate) -> None:
         """Put a ready frame into the queue for a worker."""
+        one.reason = "waiting for a worker"
         self._queues[one.live].append(one)
 
     def first(self, *, live: bool) -> Candidate | None:

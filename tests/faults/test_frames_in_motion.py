@@ -216,11 +216,13 @@ def test_a_failed_frame_whose_time_alone_changes_is_not_measured_for_ever(
     frames: dict[str, bytes], maindir: Path
 ) -> None:
     """--once over a bad frame that was touched, and with other settings, ends."""
-    content = next(iter(frames.values())).replace(b"BITPIX  =", b"BITPIX  =", 1)
-    header = content[:2880]
-    nothing = b"\xff" * (len(content) - 2880)
-    path = land(maindir, "bad/d1_red.fits", header + nothing)
+    content = next(iter(frames.values()))
+    start = content.index(b"XTENSION")
+    headers = content[: content.index(b" END ") // 2880 * 2880 + 2880]
+    not_numbers = b"\xff" * (start - len(headers))
+    path = land(maindir, "bad/d1_red.fits", headers + not_numbers)
     assert command("pipnick-watch", maindir, "--once", "--no-plots").returncode == 1
+    assert "finite" in log_rows(maindir, "bad/d1_red.fits")[-1]["reason"]
     path.touch()
     for flags in ((), ("--thresh", "9"), ("--thresh", "9")):
         ran = command("pipnick-watch", maindir, "--once", "--no-plots", *flags, timeout=30)
