@@ -6,7 +6,8 @@
 import sys
 from pathlib import Path
 
-from pipnick_watch.columns import CATALOGUE, NIGHT_LOG, Column
+from pipnick_watch.columns import CATALOGUE, LIGHT_CURVE, NIGHT_LOG, Column
+from pipnick_watch.lightcurves import CURVE_FLAGS
 from pipnick_watch.photometry.flags import FLAGS
 
 README = Path(__file__).parents[1] / "README.md"
@@ -23,9 +24,9 @@ def columns_table(columns: tuple[Column, ...]) -> str:
     return "\n".join(["| column | unit | meaning |", "|---|---|---|", *rows])
 
 
-def flags_table() -> str:
+def flags_table(flags: list[tuple[int, str, str]]) -> str:
     """Give bit, name and meaning of each flag."""
-    rows = [f"| {one.bit} | `{one.name}` | {one.meaning} |" for one in FLAGS]
+    rows = [f"| {bit} | `{name}` | {meaning} |" for bit, name, meaning in flags]
     return "\n".join(["| bit | name | meaning |", "|---|---|---|", *rows])
 
 
@@ -34,7 +35,11 @@ def fresh(text: str) -> str:
     tables = {
         "columns: CATALOGUE": columns_table(CATALOGUE),
         "columns: NIGHT_LOG": columns_table(NIGHT_LOG),
-        "flags": flags_table(),
+        "columns: LIGHT_CURVE": columns_table(LIGHT_CURVE),
+        "flags": flags_table([(one.bit, one.name, one.meaning) for one in FLAGS]),
+        "flags of light curves": flags_table(
+            [(int(one), str(one.name), meaning) for one, meaning in CURVE_FLAGS.items()]
+        ),
     }
     for mark, table in tables.items():
         start, end = f"<!-- {mark} -->", f"<!-- end of {mark} -->"
