@@ -10,6 +10,7 @@ makes of it. The machine should have nothing else to do.
 
 import argparse
 import contextlib
+import io
 import os
 import resource
 import signal
@@ -80,7 +81,7 @@ def night_table(folder: Path) -> None:
     """Fill a night, and time at each size what is done for it again and again."""
     maindir = folder / "night"
     content = frame_bytes(
-        simulate_field(FieldSettings(optics=Optics(shape=(40, 40)), n_stars=0), 1)
+        simulate_field(FieldSettings(optics=Optics(shape=(80, 80)), n_stars=0), 1)
     )
     (maindir / "reduced").mkdir(parents=True)
     records = Records(maindir)
@@ -100,6 +101,7 @@ def night_table(folder: Path) -> None:
         appended = []
         for number in range(done, done + 40):
             path = maindir / "reduced" / result_of(number, None).frame
+            path.parent.mkdir(exist_ok=True)
             path.write_bytes(content)
             result = result_of(number, path)
             started = time.perf_counter()
@@ -116,7 +118,7 @@ def night_table(folder: Path) -> None:
         once = [BIN / "pipnick-watch", maindir, "--once", "--no-plots", "--verbosity", "2"]
         subprocess.run(once, check=True)  # the file table gets its rows
         night = opened()
-        with contextlib.redirect_stdout(None):
+        with contextlib.redirect_stdout(io.StringIO()):
             told = seconds(lambda: tell(maindir, as_json=True))
         print(
             f"{size:15d}  {1e3 * statistics.median(appended):9.2f}  {seconds(opened, 2):13.3f}  "
@@ -221,7 +223,7 @@ class Slow(Executor):
 def memory_table(folder: Path, sizes: tuple[int, ...]) -> None:
     """Queue frames, each size in a process of its own, and say what the process came to."""
     content = frame_bytes(
-        simulate_field(FieldSettings(optics=Optics(shape=(40, 40)), n_stars=0), 1)
+        simulate_field(FieldSettings(optics=Optics(shape=(80, 80)), n_stars=0), 1)
     )
     print("frames queued  memory MB")
     for size in sizes:
