@@ -53,16 +53,19 @@ class Claims:
         found = set(names)
         if found == self._names:
             return
-        self._names = found
-        self._others = same_frames(found)
-        self._by_identity = {}
-        for name in found:
+        for name in self._names - found:
+            self._by_identity.get(frame_identity(name), set()).discard(name)
+        for name in found - self._names:
             self._by_identity.setdefault(frame_identity(name), set()).add(name)
+        self._names = found
+        shared = [beside for beside in self._by_identity.values() if len(beside) > 1]
+        self._others = same_frames(set().union(*shared))
 
     def first_of(self, name: str) -> str:
         """Find the file that counts among those that hold this frame."""
         beside = self._by_identity.setdefault(frame_identity(name), set())
         beside.add(name)
+        self._names.add(name)
         if len(beside) == 1:
             return name
         there = [one for one in beside if one == name or see(self._reduced / one) is not None]

@@ -4,27 +4,26 @@ One thread owns everything here. Each :meth:`Night.step` does what can be done n
 it wants to be called again; the daemon and ``--once`` are two loops around it.
 """
 
-import dataclasses
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
 from pipnick_watch.errors import RecordsError, UsageError
-from pipnick_watch.records import FrameResult, Records, TableError, probe_frame_lock
-from pipnick_watch.records.result import Status
+from pipnick_watch.records import Records, TableError
 from pipnick_watch.settings import Settings
 from pipnick_watch.watch.backlog import Backlog
 from pipnick_watch.watch.claims import Claims
-from pipnick_watch.watch.crew import Crew, Measured
-from pipnick_watch.watch.exclusions import Exclusions, is_focus
+from pipnick_watch.watch.crew import Crew
+from pipnick_watch.watch.exclusions import Exclusions
+from pipnick_watch.watch.fates import Fates
 from pipnick_watch.watch.gallery import Gallery
-from pipnick_watch.watch.jobs import Job
-from pipnick_watch.watch.outbox import Finished, Outbox
+from pipnick_watch.watch.gate import Gate
+from pipnick_watch.watch.outbox import Outbox
 from pipnick_watch.watch.overview import Overview
-from pipnick_watch.watch.ready import Candidate, Limits, Verdict, check_lock, look
+from pipnick_watch.watch.ready import Candidate, Limits, Verdict
+from pipnick_watch.watch.roster import Roster
 from pipnick_watch.watch.scan import scan
 from pipnick_watch.watch.solutions import Solutions
 
@@ -32,7 +31,6 @@ __all__ = ["Night"]
 
 logger = logging.getLogger(__name__)
 
-MAX_TRIES = 3
 ONCE_SHORT_S = 10.0
 """How long ``--once`` waits for a short frame to grow."""
 
@@ -84,16 +82,25 @@ class Night:
         self.overview = Overview(self.records, settings, pool, wake)
         self.claims = Claims(self.records, self.exclusions, settings, once=once, redo=redo)
         self.backlog = Backlog()
-        self.warned: Counter[str] = Counter()
         self.n_folders = 1
         self.n_frames = 0
         self._crew = Crew(pool, slots, wake)
         self._once = once
-        self._limits = Limits(
+        limits = Limits(
             short_s=ONCE_SHORT_S if once else settings.watch.short_timeout_s,
             lock_s=settings.watch.lock_timeout_s,
             give_up=once,
         )
+        self._gate = Gate(self.records, settings, self.claims, self.exclusions, limits)
+        self._fates = Fates(
+            self.records, self.backlog, self.claims, self.exclusions, self.solutions, self.outbox,
+            limits,
+        )  # fmt: skip
+        self._roster = Roster(
+            settings, self.records, crew=self._crew, backlog=self.backlog, gate=self._gate,
+            claims=self.claims, outbox=self.outbox, exclusions=self.exclusions,
+            gallery=self.gallery, solutions=self.solutions, overview=self.overview, once=once,
+        )  # fmt: skip
         self._ignored: set[str] = set()
         self._scanned = False
 
@@ -108,6 +115,11 @@ class Night:
         return len(self.backlog) + len(self.outbox)
 
     @property
+    def warned(self) -> Mapping[str, int]:
+        """How often each warning was given."""
+        return self._fates.warned
+
+    @property
     def ready(self) -> Sequence[Candidate]:
         """The frames that wait for nothing but a free worker."""
         return self.backlog.ready
@@ -120,8 +132,7 @@ class Night:
     @property
     def n_busy(self) -> int:
         """How many workers are at this night's frames and pictures."""
-        behind = self.gallery.n_drawing + self.solutions.n_placing + self.overview.n_making
-        return len(self._crew) + behind
+        return self._roster.n_busy
 
     def share(self, slots: int) -> None:
         """Use this many workers from now on, other nights being at the rest."""
@@ -223,25 +234,25 @@ class Night:
 
     def _advance(self) -> None:
         for measured in self._crew.collect():
-            self._take(measured)
+            self._fates.take(measured)
         self.gallery.collect()
         self.overview.collect()
         self._look()
         # Before anything is written: the workers need not wait for the disk.
-        self._dispatch()
+        self._roster.dispatch()
         self._publish()
         for name in self.exclusions.step():
             self.claims.again(name)
             self._add(name, time.monotonic(), live=False)
         self.solutions.step()
-        self._dispatch()
+        self._roster.dispatch()
 
     def finish(self, patience_s: float) -> None:
         """Publish what is measured within ``patience_s``: the loop is about to end."""
         end = time.monotonic() + patience_s
         while len(self._crew) and time.monotonic() < end:
             for measured in self._crew.collect():
-                self._take(measured)
+                self._fates.take(measured)
             time.sleep(0.01)
         self._publish(hurry=True)
         if not self.outbox.trouble:
@@ -284,204 +295,17 @@ class Night:
                 return
 
     def _look_at(self, one: Candidate, now: float) -> None:
-        verdict = look(one, now, self.settings.camera, self._limits)
-        if verdict is Verdict.WHOLE:
-            verdict = self._whole(one, now)
+        verdict = self._gate.decide(one, now)
         if verdict is Verdict.GONE:
             self.backlog.drop(one)
         elif verdict is Verdict.FAILED:
-            self._settle(one, "failed", one.reason)
+            self._fates.settle(one, "failed", one.reason)
+        elif verdict is Verdict.EXCLUDED:
+            self._fates.settle(one, "excluded", one.reason)
         elif verdict is Verdict.READY:
             self.backlog.queue(one)
         elif verdict is Verdict.WAITING:
             self.backlog.wait(one)
-
-    def _whole(self, one: Candidate, now: float) -> Verdict:
-        """Decide about a frame that is all there."""
-        assert one.seen is not None
-        assert one.outline is not None
-        if not self.claims.wanted(one.name, one.seen, self.records.entry(one.name)):
-            return Verdict.GONE
-        first = self.claims.first_of(one.name)
-        if first != one.name:
-            self._settle(one, "excluded", f"same frame as {first}")
-            return Verdict.EXCLUDED
-        reason = self.exclusions.why(one.name, one.outline)
-        excluded = bool(reason) or is_focus(one.outline.object)
-        self.exclusions.register(one.name, one.outline, excluded=excluded)
-        if reason:
-            self._settle(one, "excluded", reason)
-            return Verdict.EXCLUDED
-        verdict = check_lock(one, now, self._limits)
-        if verdict is Verdict.WAITING:
-            self._report_stuck(one, now)
-        elif verdict is Verdict.READY and self._solution_awaited(one, now):
-            return Verdict.WAITING
-        return verdict
-
-    def _report_stuck(self, one: Candidate, now: float) -> None:
-        assert one.locked_since is not None
-        if not one.stuck and now - one.locked_since >= self._limits.lock_s:
-            one.stuck = True
-            logger.warning("%s: its lock seems stuck: %s", one.name, one.reason)
-
-    def _solution_awaited(self, one: Candidate, now: float) -> bool:
-        assert one.settled_at is not None
-        limit = one.settled_at + self.settings.watch.wait_for_solution_s
-        if now >= limit or self._solution(one) is not None:
-            return False
-        one.reason, one.due = "waiting for its astrometric solution", min(limit, now + 0.5)
-        return True
-
-    def _solution(self, one: Candidate) -> Path | None:
-        assert one.outline is not None
-        path = self.layout.solution(one.name, one.outline.object, one.outline.filter)
-        return path if path.is_file() else None
-
-    # Who measures
-
-    def _dispatch(self) -> None:
-        """Give work to free workers: live frames, pictures that pile up, then the rest."""
-        while self.n_busy < self._crew.slots:
-            if self.outbox.trouble:
-                return
-            one = self.backlog.first(live=True)
-            if one is None and self.solutions.start_one():
-                continue
-            if one is None and self.gallery.piled_up and self._draw_one():
-                continue
-            if one is None and self.overview.overdue():
-                continue
-            one = one or self.backlog.first(live=False)
-            if one is not None:
-                self._crew.measure(one, self._job(one))
-                self.backlog.take(one)
-            elif not (self._draw_one() or self._make_overview()):
-                return
-
-    def _make_overview(self) -> bool:
-        """Have the light curves and the page made; ``--once`` does that last."""
-        if self._once:
-            left = self.n_left or self.exclusions.busy or self.gallery.busy
-            return not left and self.overview.start(hurry=True)
-        # the page links the pictures that are there
-        return not self.gallery.busy and self.overview.start(hurry=False)
-
-    def _draw_one(self) -> bool:
-        """Have a picture drawn, unless that leaves no worker for the frame that may come next."""
-        spare = self._crew.slots - self.gallery.n_drawing
-        return (spare > 1 or self._crew.slots == 1 or self._once) and self.gallery.draw_one()
-
-    def _job(self, one: Candidate) -> Job:
-        return Job(
-            path=one.path,
-            name=one.name,
-            settings=self.settings,
-            # a broken solution can kill the worker: the frame must not fail for it
-            solution=None if one.tries else self._solution(one),
-            known_sha256=self.claims.known_hash(one.name, self.records.entry(one.name)),
-        )
-
-    def _take(self, measured: Measured) -> None:
-        """Decide about a frame that a worker is done with."""
-        one, outcome = measured.candidate, measured.outcome
-        if measured.innocent:
-            self.outbox.refuse(measured.error, "no worker can be started")
-            one.due = time.monotonic() + 1.0
-            self.backlog.wait(one)
-            return
-        if outcome is None:
-            self._strike(one, measured.error)
-            return
-        one.tries = 0
-        if outcome.kind == "not ready":
-            self._put_off(one, outcome.reason)
-            return
-        self.warned.update((*outcome.warnings, *outcome.advice))
-        for line in outcome.advice:
-            logger.warning("%s: %s", one.name, line)
-        for line in outcome.warnings:
-            logger.debug("%s: %s", one.name, line)
-        assert one.outline is not None
-        excluded = self.exclusions.why(one.name, one.outline)
-        if excluded:  # while it was measured
-            self._settle(one, "excluded", excluded)
-            return
-        self.claims.deal_with(one.name, one.seen)
-        self.backlog.drop(one)
-        if outcome.kind == "same":
-            try:
-                self.records.touch(one.name, outcome.size, outcome.mtime_ns)
-            except (OSError, RecordsError) as error:
-                self.outbox.refuse(str(error))  # the next scan finds its time changed once more
-            return
-        assert outcome.result is not None
-        if outcome.refused:
-            self.solutions.refuse(one.name, outcome.refused)
-        result = outcome.result
-        logger.debug("%s: %s: %s", one.name, result.status, result.facts)
-        if result.status == "done":
-            result = dataclasses.replace(result, reason=self.exclusions.kept_out(one.name))
-        self.outbox.add(
-            Finished(
-                result=self._completed(one, result, measured.wait_s),
-                since=measured.since,
-                force=one.name in self.claims.redo,
-                outcome=outcome,
-            )
-        )
-
-    def _put_off(self, one: Candidate, reason: str) -> None:
-        """Look again at a frame that its worker could not read, unless that lasts."""
-        now = time.monotonic()
-        one.reason, unchanged_s = reason, now - one.changed_at
-        if unchanged_s >= self._limits.short_s and not probe_frame_lock(one.path).held:
-            self._settle(one, "failed", reason)
-            return
-        one.due = now + (0.1 if unchanged_s < 10.0 else 1.0)
-        self.backlog.wait(one)
-
-    def _strike(self, one: Candidate, reason: str) -> None:
-        """Charge a try: three in a row fail the frame until its content changes."""
-        one.tries += 1
-        logger.warning("%s: try %d of %d: %s", one.name, one.tries, MAX_TRIES, reason)
-        if one.tries >= MAX_TRIES:
-            self._settle(one, "failed", f"{reason} ({MAX_TRIES} tries)")
-        else:
-            one.due = time.monotonic() + 0.5 * one.tries
-            self.backlog.wait(one)
-
-    # What is written
-
-    def _settle(self, one: Candidate, status: Status, reason: str) -> None:
-        """Record a frame that is not measured."""
-        self.claims.deal_with(one.name, one.seen)
-        self.backlog.drop(one)
-        known = one.outline
-        result = FrameResult(
-            frame=one.name,
-            object="UNKNOWN" if known is None else known.object,
-            filter="UNKNOWN" if known is None else known.filter,
-            status=status,
-            reason=reason,
-        )
-        since = time.monotonic() if one.settled_at is None else one.settled_at
-        wait_s = max(0.0, since - one.first_seen)
-        self.outbox.add(Finished(result=self._completed(one, result, wait_s), since=since))
-
-    def _completed(self, one: Candidate, result: FrameResult, wait_s: float) -> FrameResult:
-        """Add what only the watch knows."""
-        facts: dict[str, float | int | str] = {
-            "wait_s": wait_s,
-            "settings": self.claims.fingerprint,
-        }
-        if one.seen is not None:
-            facts |= {"size": one.seen.size, "mtime_ns": one.seen.mtime_ns}
-        if one.outline is not None and result.status == "failed":
-            result = dataclasses.replace(
-                result, object=one.outline.object, filter=one.outline.filter
-            )
-        return dataclasses.replace(result, facts={**facts, **result.facts})
 
     def _publish(self, *, hurry: bool = False) -> None:
         # With nothing left to measure there is nothing to wait for.

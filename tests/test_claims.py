@@ -1,0 +1,50 @@
+"""Which files leave something to do."""
+
+from pathlib import Path
+
+import pytest
+
+from conftest import land
+from pipnick_watch.records import Records
+from pipnick_watch.settings import Settings
+from pipnick_watch.watch.claims import Claims
+from pipnick_watch.watch.exclusions import Exclusions
+from pipnick_watch.watch.scan import see
+
+
+@pytest.fixture
+def claims(maindir: Path) -> Claims:
+    records, settings = Records(maindir), Settings()
+    records.recover()
+    return Claims(records, Exclusions(records, settings), settings, once=True, redo=())
+
+
+def test_of_several_files_the_first_counts(maindir: Path, claims: Claims) -> None:
+    """A file that only an event told of counts too, until it is gone."""
+    for name in ("X_V/d1.fits", "X_V/d1.fits.fz"):
+        land(maindir, name, b"")
+    claims.note(["X_V/d1.fits", "X_V/d1.fits.fz", "X_V/d2.fits"])
+    assert claims.first_of("X_V/d1.fits.fz") == "X_V/d1.fits"
+    assert claims.first_of("X_V/d2.fits") == "X_V/d2.fits"
+    better = land(maindir, "X_V/d1_red.fits", b"")
+    assert claims.first_of("X_V/d1_red.fits") == "X_V/d1_red.fits"
+    assert claims.first_of("X_V/d1.fits") == "X_V/d1_red.fits"
+    better.unlink()
+    claims.note(["X_V/d1.fits", "X_V/d1.fits.fz", "X_V/d2.fits"])
+    assert claims.first_of("X_V/d1.fits") == "X_V/d1.fits"
+
+
+def test_once_deals_with_a_file_as_it_is_only_once(maindir: Path, claims: Claims) -> None:
+    """What came to an end is not wanted again in the same run, unless it looks otherwise."""
+    path = land(maindir, "X_V/d1.fits", b"bad")
+    seen = see(path)
+    assert seen is not None
+    assert claims.wanted("X_V/d1.fits", seen, None)
+    claims.deal_with("X_V/d1.fits", seen)
+    assert not claims.wanted("X_V/d1.fits", seen, None)
+    path.write_bytes(b"longer")
+    longer = see(path)
+    assert longer is not None
+    assert claims.wanted("X_V/d1.fits", longer, None)
+    claims.again("X_V/d1.fits")
+    assert claims.wanted("X_V/d1.fits", seen, None)
