@@ -60,6 +60,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 def _copy(archive: Path, folder: Path) -> list[Path]:
+    folder.mkdir(exist_ok=True)
     return [Path(shutil.copytree(one, folder / one.name)) for one in sorted(archive.iterdir())]
 
 
@@ -162,3 +163,39 @@ def test_differing_versions_are_named() -> None:
     assert "photutils is missing there" in said
     with pytest.raises(member.MismatchError, match=r"pipnick-watch is .* there and 0\.0\.7 here"):
         member.do({**here, "pipnick-watch": "0.0.7"}, len, ((),))
+
+
+@pytest.mark.long
+def test_a_larger_archive_gives_the_same_rows(cluster: Cluster, tmp_path: Path) -> None:
+    """Six nights of thirty frames: a cluster comes to the rows of this machine."""
+    here = make_archive(tmp_path / "here", 6, 30)
+    there = _copy(tmp_path / "here", tmp_path / "there")
+    ran = command(
+        "pipnick-watch", "--nights", tmp_path / "here" / "*", "--once", "--no-plots", timeout=600
+    )
+    assert ran.returncode == 0, ran.stderr
+    code, said = _measure(there, cluster)
+    assert code == 0, said
+    assert "6 nights: 180 frames done, 0 failed" in said
+    assert archive_rows(there) == archive_rows(here)
+
+
+@pytest.mark.long
+def test_a_scheduler_that_is_started_again(
+    nights: list[Path], local: dict[str, object], tmp_path: Path
+) -> None:
+    """With scheduler and workers all killed and started again, the same client goes on."""
+    with running_cluster(tmp_path) as lost:
+        client = start_client(
+            str(tmp_path / "night*"), "--dask", lost.address, log=tmp_path / "log"
+        )
+        wait_recorded(nights, 3)
+        for process in (*lost.workers, lost.scheduler):
+            end(process)
+        assert n_recorded(nights) < N_NIGHTS * N_FRAMES
+        lost.start_scheduler()
+        lost.start_worker()
+        assert client.wait(timeout=100) == 0
+    said = (tmp_path / "log").read_text()
+    assert "try 1 of 3" not in said
+    assert archive_rows(nights) == local

@@ -41,11 +41,11 @@ class Backlog:
         """Every frame by its name."""
         return MappingProxyType(self._all)
 
-    def add(self, name: str, path: Path, now: float, *, live: bool) -> Candidate:
+    def add(self, name: str, reduced: Path, now: float, *, live: bool) -> Candidate:
         """Take a frame that was seen, or give the candidate that it is already."""
         one = self._all.get(name)
         if one is None:
-            one = Candidate(name=name, path=path, live=live, first_seen=now)
+            one = Candidate(name=name, reduced=reduced, live=live, first_seen=now)
             self._all[name] = one
             self.wait(one)
         return one

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 AHEAD = 2
 """Tasks in flight for each thread of a worker: the next one is there when one is done."""
 
-REACH_S = 20.0
+REACH_S = 10.0
 """How long the scheduler and a first worker may take to answer before the first frame."""
 
 PATIENCE_S = 300.0

@@ -273,7 +273,7 @@ class Night:
     # What is to be measured
 
     def _add(self, name: str, now: float, *, live: bool) -> Candidate:
-        return self.backlog.add(name, self.layout.reduced / name, now, live=live)
+        return self.backlog.add(name, self.layout.reduced, now, live=live)
 
     # Ready or not
 

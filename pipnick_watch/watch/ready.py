@@ -4,7 +4,7 @@ A close or a rename settles a frame; so does an unchanged size in two looks a se
 settled frame is read by its header blocks alone: whole or short, free or locked.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
@@ -46,14 +46,16 @@ class Limits:
     give_up: bool
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, slots=True)
 class Candidate:
     """A frame on its way to a worker.
 
     Attributes
     ----------
-    name, path : str, Path
-        Below ``reduced/``, and whole.
+    name : str
+        Path below ``reduced/``.
+    reduced : Path
+        That folder.
     live : bool
         It came while the watch stood: it goes before the backfill.
     first_seen : float
@@ -67,7 +69,7 @@ class Candidate:
     settled_at : float or None
         When it was complete: the event's time, or the look that found it unchanged.
     outline : Outline or None
-        Read once for each look of the file.
+        Read once for each look of the file; only its names are kept once the file is whole.
     locked_since : float or None
     stuck : bool
         Its lock was reported.
@@ -80,7 +82,7 @@ class Candidate:
     """
 
     name: str
-    path: Path
+    reduced: Path
     live: bool
     first_seen: float
     hinted: bool = False
@@ -94,6 +96,11 @@ class Candidate:
     tries: int = 0
     due: float = 0.0
     reason: str = "new"
+
+    @property
+    def path(self) -> Path:
+        """The file; made when it is asked for, as thousands may wait."""
+        return self.reduced / self.name
 
 
 def look(one: Candidate, now: float, camera: Camera, limits: Limits) -> Verdict:
@@ -125,6 +132,8 @@ def look(one: Candidate, now: float, camera: Camera, limits: Limits) -> Verdict:
             one.reason = str(error)
             return Verdict.FAILED
     if one.outline.complete:
+        # Thousands may wait: what the headers say in full is read again by the worker.
+        one.outline = replace(one.outline, values={}, parts=(), image=-1)
         return Verdict.WHOLE
     one.reason = one.outline.reason
     if now - one.changed_at >= limits.short_s:

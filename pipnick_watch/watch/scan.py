@@ -15,7 +15,7 @@ from pipnick_watch.records.layout import is_frame_name
 __all__ = ["Listing", "Seen", "can_be_a_frame", "can_be_read", "scan", "see"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Seen:
     """A file as the directory shows it; equal when it looks unchanged."""
 
