@@ -28,6 +28,10 @@ EXIT_CODES = """\
 exit codes: 0 clean; 1 a frame failed (--once); 2 wrong usage; 75 another daemon watches this
 MAINDIR; 78 bad settings; 130 Ctrl-C in --once"""
 
+NO_MAINDIR = (
+    "MAINDIR is missing: the folder that holds reduced/; it goes before options of several words"
+)
+
 UNIT_FOLDER = Path("/etc/systemd/system")
 
 
@@ -84,7 +88,9 @@ def watch_command(arguments: Sequence[str] | None = None) -> None:
 def photometry_command(arguments: Sequence[str] | None = None) -> None:
     """Run ``pipnick_photometry``, upstream's command."""
     parser = _parser("pipnick_photometry", "Measure all frames of a night.")
-    parser.add_argument("maindir", type=Path, metavar="MAINDIR", help="the night's folder")
+    parser.add_argument(
+        "maindir", nargs="?", type=Path, metavar="MAINDIR", help="the night's folder"
+    )
     _add_settings(parser, PHOTOMETRY_DEFAULTS)
     _end(parser, arguments, _photometry)
 
@@ -119,8 +125,6 @@ def _watch(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         return _archive(options, parser)
     if options.nights is not None:
         return _nights(options, parser)
-    if options.maindir is None:
-        parser.error("MAINDIR is missing: the folder that holds reduced/")
     maindir, settings = _prepare(options, parser, {})
     if options.once:
         return _once(maindir, settings, options, "pipnick_watch.log")
@@ -135,10 +139,7 @@ def _status(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int
 
     if options.nights is not None:
         return tell_nights(options.nights, as_json=options.json)
-    if options.maindir is None:
-        parser.error("MAINDIR is missing: the folder that holds reduced/")
-    _check_folder(options.maindir)
-    return tell(options.maindir.resolve(), as_json=options.json)
+    return tell(_maindir(options, parser), as_json=options.json)
 
 
 def _nights(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
@@ -166,10 +167,7 @@ def _archive(options: argparse.Namespace, parser: argparse.ArgumentParser) -> in
     from pipnick_watch.watch.archive import run_archive
 
     if options.nights is None:
-        if options.maindir is None:
-            parser.error("MAINDIR is missing: the folder that holds reduced/")
-        _check_folder(options.maindir)
-        found = [options.maindir.resolve()]
+        found = [_maindir(options, parser)]
     elif options.redo:
         parser.error("--redo is for one MAINDIR")
     else:
@@ -232,8 +230,7 @@ def _prepare(
     defaults: Mapping[str, Mapping[str, Any]],
 ) -> tuple[Path, Settings]:
     """Check the folder and the settings, before anything is imported or written."""
-    _check_folder(options.maindir)
-    maindir: Path = options.maindir.resolve()
+    maindir = _maindir(options, parser)
     return maindir, _settings(options, maindir, parser, defaults)
 
 
@@ -257,6 +254,15 @@ def _settings(
     if file is None and maindir is not None and (maindir / SETTINGS_FILE).exists():
         file = maindir / SETTINGS_FILE
     return load_settings(file, flags, defaults)
+
+
+def _maindir(options: argparse.Namespace, parser: argparse.ArgumentParser) -> Path:
+    """Give the MAINDIR that has to be there, links resolved."""
+    maindir: Path | None = options.maindir
+    if maindir is None:
+        parser.error(NO_MAINDIR)
+    _check_folder(maindir)
+    return maindir.resolve()
 
 
 def _check_folder(maindir: Path) -> None:
@@ -343,7 +349,7 @@ class _Words(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        words = [word for value in values for word in value.split(",") if word.strip()]
+        words = [word.strip() for value in values for word in value.split(",") if word.strip()]
         setattr(namespace, self.dest, [*getattr(namespace, self.dest, []), *words])
 
 

@@ -79,6 +79,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["--no-use-table"], "watch", "use_table", False),
         (["--excl_files", "d1", "d2,d3"], "watch", "excl_files", ("d1", "d2", "d3")),
         (["--excl-objs", "M 13", "--excl_objs", "x"], "watch", "excl_objs", ("M 13", "x")),
+        (["--excl_filts", "B, R", ",", "V"], "watch", "excl_filts", ("B", "R", "V")),
         (["-th", "10.0"], "photometry", "thresh", 10.0),
         (["--thresh", "10"], "photometry", "thresh", 10.0),
         (["-g"], "photometry", "group", True),
@@ -121,6 +122,7 @@ def test_defaults_of_upstreams_command(settings_of: object) -> None:
         (["{0}", "--fitype", "circ"], 2, "--fitype"),
         (["{0}", "--verbosity", "0"], 2, "--verbosity"),
         (["{0}", "--excl_objs"], 2, "--excl_objs"),
+        (["--excl_objs", "M13", "{0}"], 2, "MAINDIR is missing"),
     ],
 )
 def test_wrong_use(

@@ -251,6 +251,15 @@ def test_a_foreign_lock_on_the_table_holds_up_no_frame(
             holder.kill()
 
 
+def test_a_word_that_leaves_out_nothing_is_pointed_out(
+    night: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A misspelt word would otherwise let frames through that nobody wanted."""
+    photometry_all(night, excl_objs=["simb", "simc"], excl_files=["d1001_red"])
+    said = [one.message for one in caplog.records if "leaves out no frame" in one.message]
+    assert said == ["--excl_objs simc: leaves out no frame"]
+
+
 def test_both_commands_know_every_spelling(night: Path) -> None:
     """Underscores, hyphens, several words and commas: the same exclusions."""
     spellings = (["--excl_files", "d1001,d1002"], ["--excl-files", "d1001", "d1002"])

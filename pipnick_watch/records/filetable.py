@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
-from pipnick_watch.records.layout import Layout
+from pipnick_watch.records.layout import Layout, without_suffix
 from pipnick_watch.records.locks import own_lock
 from pipnick_watch.records.publishing import append_durably, write_whole
 from pipnick_watch.records.tabletext import TableError, TableRow, TableShape, TableText, refusal
@@ -117,10 +117,7 @@ class FileTable:
     def row(self, frame: str, object: str, filter: str, *, excluded: bool = False) -> TableRow:  # noqa: A002
         """Make the row of a frame."""
         path = self.layout.frame_path(frame)
-        suffixes = 2 if path.name.lower().endswith(".fits.fz") else 1
-        name = path.name
-        for _ in range(suffixes):
-            name = name.rpartition(".")[0]
+        name = without_suffix(path.name)
         return TableRow(name=name, object=object, filter=filter, path=str(path), excluded=excluded)
 
     def add(self, rows: Iterable[TableRow]) -> list[str]:

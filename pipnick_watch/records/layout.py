@@ -19,6 +19,7 @@ __all__ = [
     "is_frame_name",
     "plain_stem",
     "same_frames",
+    "without_suffix",
 ]
 
 Kind = Literal["unconsolidated", "consolidated"]
@@ -49,10 +50,14 @@ def is_frame_name(name: str) -> bool:
     return bool(suffix) and len(name) > len(suffix) and not name.startswith(".")
 
 
+def without_suffix(name: str) -> str:
+    """Cut the suffix off a frame's name: ``d1047_red.fits.fz`` → ``d1047_red``."""
+    return name[: len(name) - len(_suffix(name))]
+
+
 def frame_stem(name: str) -> str:
     """Cut the suffix and a trailing ``_red`` off a file's name: ``d1047_red.fits`` → ``d1047``."""
-    base = name.rpartition("/")[2]
-    base = base[: len(base) - len(_suffix(base))]
+    base = without_suffix(name.rpartition("/")[2])
     return base.removesuffix("_red") or base
 
 

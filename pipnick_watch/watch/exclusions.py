@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 
 from pipnick_watch.errors import RecordsError
 from pipnick_watch.outline import Outline
-from pipnick_watch.records import Entry, FileTable, Records, TableView, frame_stem
+from pipnick_watch.records import Entry, FileTable, Records, TableView
 from pipnick_watch.settings import Settings
+from pipnick_watch.watch.options import option_against, useless_words
 
 __all__ = ["COMMENTED", "Exclusions", "is_focus"]
 
@@ -307,20 +308,19 @@ class Exclusions:
                 self.table.path.name, ", ".join(left),
             )  # fmt: skip
 
+    def point_out_useless(self) -> None:
+        """Say which words of the options leave out no frame that is known: misspelt, perhaps."""
+        known = [(one.frame, one.object, one.filter) for one in self.records.entries().values()]
+        for option in useless_words(self.watch, known):
+            logger.warning("%s: leaves out no frame", option)
+
     def _left_alone(self, name: str) -> bool:
         return self.watch.use_table and self._view.excluded(name)
 
     def _option(self, name: str, object_: str, filter_: str) -> str:
         """Say which option leaves a frame out; empty when none does."""
-        for flag, words, text in (
-            ("excl_files", self.watch.excl_files, frame_stem(name)),
-            ("excl_objs", self.watch.excl_objs, object_),
-            ("excl_filts", self.watch.excl_filts, filter_),
-        ):
-            word = _found(words, text)
-            if word:
-                return f"{OPTION}{flag} {word}"
-        return ""
+        option = option_against(self.watch, name, object_, filter_)
+        return OPTION + option if option else ""
 
     def _out_of_trouble(self) -> None:
         self.trouble, self._retry_at = "", 0.0
@@ -329,12 +329,3 @@ class Exclusions:
 def is_focus(object_: str) -> bool:
     """Tell whether a frame of this object was taken to focus the telescope."""
     return FOCUS in object_
-
-
-def _found(words: Iterable[str], text: str) -> str:
-    """Give the first word that a text contains, whatever the case and the blanks."""
-    return next((word for word in words if _bare(word) and _bare(word) in _bare(text)), "")
-
-
-def _bare(text: str) -> str:
-    return "".join(text.split()).casefold()
