@@ -34,7 +34,7 @@ from pipnick_watch.records.cells import line  # noqa: E402
 from pipnick_watch.settings import Settings  # noqa: E402
 from pipnick_watch.simulate import FieldSettings, Optics, Pointing, frame_bytes, simulate_field  # noqa: E402
 from pipnick_watch.watch.night import Night  # noqa: E402
-from pipnick_watch.watch.status import tell  # noqa: E402
+from pipnick_watch.watch.status_words import tell  # noqa: E402
 
 BIN = Path(sys.executable).parent
 SIZES = (10, 1000, 10_000)

@@ -4,7 +4,7 @@ Everything heavy is imported inside the commands, so that ``--help`` answers at 
 """
 
 import argparse
-import dataclasses
+import math
 import os
 import sys
 import typing
@@ -12,15 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipnick_watch import __version__, logs
-from pipnick_watch.errors import PipnickWatchError, SettingsError, UsageError
-from pipnick_watch.settings import (
-    PHOTOMETRY_DEFAULTS,
-    SECTIONS,
-    SETTINGS_FILE,
-    Settings,
-    load_settings,
-)
+from pipnick_watch import __version__
+from pipnick_watch.errors import PipnickWatchError, UsageError
+from pipnick_watch.flags import add_settings, read_settings
+from pipnick_watch.settings import PHOTOMETRY_DEFAULTS, Settings
 
 __all__ = ["photometry_command", "watch_command"]
 
@@ -33,6 +28,9 @@ NO_MAINDIR = (
 )
 
 UNIT_FOLDER = Path("/etc/systemd/system")
+
+FOLLOWED_DAYS = 3.0
+"""Nights that have not changed for longer are not followed, unless --since says otherwise."""
 
 
 def watch_command(arguments: Sequence[str] | None = None) -> None:
@@ -74,14 +72,15 @@ def watch_command(arguments: Sequence[str] | None = None) -> None:
         help="with --once: measure on the Dask cluster of this scheduler (needs distributed)",
     )  # fmt: skip
     parser.add_argument(
-        "--since", type=float, default=3.0, metavar="DAYS",
-        help="with --nights: take up nights that have changed since then (default: 3)",
+        "--since", type=_days, metavar="DAYS",
+        help="with --nights: take up nights that have changed since then "
+        f"(default: {FOLLOWED_DAYS:g}; with --once: all)",
     )  # fmt: skip
     parser.add_argument(
         "--metrics", type=Path, metavar="FILE",
         help="keep numbers for Prometheus' textfile collector in FILE (needs prometheus_client)",
     )  # fmt: skip
-    _add_settings(parser, {})
+    add_settings(parser, {})
     _end(parser, arguments, _watch)
 
 
@@ -91,11 +90,12 @@ def photometry_command(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "maindir", nargs="?", type=Path, metavar="MAINDIR", help="the night's folder"
     )
-    _add_settings(parser, PHOTOMETRY_DEFAULTS)
+    add_settings(parser, PHOTOMETRY_DEFAULTS)
     _end(parser, arguments, _photometry)
 
 
 def _watch(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    _refuse_what_is_not_heeded(options, parser)
     if options.demo is not None:
         from pipnick_watch.watch.demo import run_demo
 
@@ -105,10 +105,6 @@ def _watch(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         return run_demo(folder, ["--verbosity", str(options.verbosity)])
     if options.export is not None:
         return _export(options, parser)
-    if options.nights is not None and options.maindir:
-        parser.error("--nights finds its MAINDIRs by itself: give no MAINDIR")
-    if options.dask is not None and not options.once:
-        parser.error("--dask is for --once: a night that is followed needs one machine")
     if options.install_service:
         from pipnick_watch.watch.install import install_service
 
@@ -134,8 +130,29 @@ def _watch(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     return run_daemon(maindir, settings, options.metrics)
 
 
+def _refuse_what_is_not_heeded(
+    options: argparse.Namespace, parser: argparse.ArgumentParser
+) -> None:
+    """Complain of an option that would be ignored beside the others, before anything is done."""
+    read_only = options.status or options.export is not None
+    follows = not (options.once or read_only or options.demo is not None)
+    nights = options.nights is not None
+    for flag, heeded, why in (
+        ("--json", options.status, "is for --status"),
+        ("--apply", options.install_service, "is for --install-service"),
+        ("--redo", options.once, "is for --once"),
+        ("--dask", options.once, "is for --once: a night that is followed needs one machine"),
+        ("--since", nights and not read_only, "is for --nights, followed or with --once"),
+        ("--metrics", follows, "is for a daemon"),
+        ("--nights", not options.maindir, "finds its MAINDIRs by itself: give no MAINDIR"),
+    ):
+        given = getattr(options, flag.removeprefix("--")) not in (None, False, [])
+        if given and not heeded:
+            parser.error(f"{flag} {why}")
+
+
 def _status(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    from pipnick_watch.watch.status import tell, tell_nights
+    from pipnick_watch.watch.status_words import tell, tell_nights
 
     if options.nights is not None:
         return tell_nights(options.nights, as_json=options.json)
@@ -147,15 +164,15 @@ def _nights(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int
     from pipnick_watch.watch.nights import run_nights
 
     def settings_of(maindir: Path) -> Settings:
-        return _settings(options, maindir, parser, {})
+        return read_settings(options, maindir, parser, {})
 
-    shared = _settings(options, None, parser, {})
+    shared = read_settings(options, None, parser, {})
     _start_logging(options, None)
     return run_nights(
         options.nights,
         settings_of,
         workers=shared.watch.workers,
-        since_days=options.since,
+        since_days=FOLLOWED_DAYS if options.since is None else options.since,
         metrics=options.metrics,
     )
 
@@ -165,6 +182,7 @@ def _archive(options: argparse.Namespace, parser: argparse.ArgumentParser) -> in
     import glob
 
     from pipnick_watch.watch.archive import run_archive
+    from pipnick_watch.watch.changes import days_unchanged
 
     if options.nights is None:
         found = [_maindir(options, parser)]
@@ -175,11 +193,15 @@ def _archive(options: argparse.Namespace, parser: argparse.ArgumentParser) -> in
     maindirs = [maindir for maindir in found if (maindir / "reduced").is_dir()]
     if not maindirs:
         raise UsageError(f"{options.nights or found[0]}: no folder with a reduced/ in it")
+    if options.since is not None:
+        maindirs = [maindir for maindir in maindirs if days_unchanged(maindir) <= options.since]
+        if not maindirs:
+            raise UsageError(f"{options.nights}: no night has changed in {options.since:g} days")
 
     def settings_of(maindir: Path) -> Settings:
-        return _settings(options, maindir, parser, {})
+        return read_settings(options, maindir, parser, {})
 
-    shared = _settings(options, None, parser, {})
+    shared = read_settings(options, None, parser, {})
     _start_logging(options, None)
     return run_archive(
         maindirs,
@@ -207,7 +229,10 @@ def _export(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int
 def _service_flags(options: argparse.Namespace) -> list[str]:
     """Give the flags that an installed service keeps; its settings belong into a file."""
     flags = [] if options.metrics is None else ["--metrics", str(options.metrics.resolve())]
-    return flags if options.nights is None else [*flags, "--since", f"{options.since:g}"]
+    if options.nights is None:
+        return flags
+    since = FOLLOWED_DAYS if options.since is None else options.since
+    return [*flags, "--since", f"{since:g}"]
 
 
 def _photometry(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
@@ -231,29 +256,7 @@ def _prepare(
 ) -> tuple[Path, Settings]:
     """Check the folder and the settings, before anything is imported or written."""
     maindir = _maindir(options, parser)
-    return maindir, _settings(options, maindir, parser, defaults)
-
-
-def _settings(
-    options: argparse.Namespace,
-    maindir: Path | None,
-    parser: argparse.ArgumentParser,
-    defaults: Mapping[str, Mapping[str, Any]],
-) -> Settings:
-    """Read the settings of a MAINDIR, or those of the flags and ``--config`` alone."""
-    flags: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
-    for name, value in vars(options).items():
-        section, dot, key = name.partition(".")
-        if dot:
-            flags[section][key] = value
-    try:
-        load_settings(None, flags)
-    except SettingsError as error:
-        parser.error(str(error).removeprefix("the command line: "))
-    file: Path | None = options.config
-    if file is None and maindir is not None and (maindir / SETTINGS_FILE).exists():
-        file = maindir / SETTINGS_FILE
-    return load_settings(file, flags, defaults)
+    return maindir, read_settings(options, maindir, parser, defaults)
 
 
 def _maindir(options: argparse.Namespace, parser: argparse.ArgumentParser) -> Path:
@@ -271,6 +274,8 @@ def _check_folder(maindir: Path) -> None:
 
 
 def _start_logging(options: argparse.Namespace, file: Path | None) -> None:
+    from pipnick_watch import logs
+
     level = logs.LEVELS[5 if options.very_verbose else options.verbosity]
     logs.start_logging(level, file)
 
@@ -293,10 +298,6 @@ def _parser(name: str, about: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"pipnick-watch {__version__}")
     parser.add_argument(
-        "--config", type=Path, metavar="FILE",
-        help=f"settings in TOML (default: MAINDIR/{SETTINGS_FILE}, where there is one)",
-    )  # fmt: skip
-    parser.add_argument(
         "--redo", nargs="+", default=[], metavar="FRAME",
         help="measure these frames again: path below reduced/, or the file's name",
     )  # fmt: skip
@@ -305,87 +306,17 @@ def _parser(name: str, about: str) -> argparse.ArgumentParser:
         help="say everything: --verbosity 5",
     )  # fmt: skip
     parser.add_argument(
-        "--verbosity", type=int, choices=sorted(logs.LEVELS), default=4,
+        "--verbosity", type=int, choices=range(1, 6), default=4,
         help="1 critical, 2 errors, 3 warnings, 4 information (default), 5 everything",
     )  # fmt: skip
     return parser
 
 
-def _add_settings(
-    parser: argparse.ArgumentParser, defaults: Mapping[str, Mapping[str, Any]]
-) -> None:
-    """Make a flag of every knob, as it was declared; its help shows this command's default."""
-    for section, kind in SECTIONS.items():
-        group = parser.add_argument_group(f"[{section}]")
-        hints = typing.get_type_hints(kind)
-        for one in dataclasses.fields(kind):
-            default = defaults.get(section, {}).get(one.name, one.default)
-            _add_flag(group, section, one, hints[one.name], default)
-    both = {"plots.final": False, "plots.inters": False}
-    group.add_argument("--no-plots", nargs=0, action=_Several, const=both, help="draw nothing")
-
-
-class _Several(argparse.Action):
-    """Sets several settings at once."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        for name, value in self.const.items():
-            setattr(namespace, name, value)
-
-
-class _Words(argparse.Action):
-    """Collects words, separated by blanks or commas."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        words = [word.strip() for value in values for word in value.split(",") if word.strip()]
-        setattr(namespace, self.dest, [*getattr(namespace, self.dest, []), *words])
-
-
-def _add_flag(
-    group: argparse._ArgumentGroup,
-    section: str,
-    one: "dataclasses.Field[Any]",
-    hint: Any,
-    default: Any,
-) -> None:
-    metadata = one.metadata
-    spelled = "--" + one.name.replace("_", "-")
-    flags = dict.fromkeys((*metadata.get("flags", ()), spelled))
-    unit = f", {metadata['unit']}" if "unit" in metadata else ""
-    shown = f" (default: {default}{unit})"
-    how: dict[str, Any] = {
-        "dest": f"{section}.{one.name}",
-        "default": argparse.SUPPRESS,
-        "help": metadata["help"],
-    }
-    if hint is bool:
-        how["action"] = "store_true"
-        no = [f"--no-{flag[2:]}" for flag in flags if flag.startswith("--")]
-        group.add_argument(
-            *no, dest=how["dest"], default=argparse.SUPPRESS, action="store_false",
-            help=argparse.SUPPRESS,
-        )  # fmt: skip
-        if default:
-            how["help"] += f" (default; {no[-1]} turns it off)"
-    elif hint in (int, float, str):
-        how |= {"type": hint, "choices": metadata.get("choices"), "help": how["help"] + shown}
-        if not metadata.get("choices"):
-            how["metavar"] = {int: "N", float: "X", str: "WORD"}[hint]
-    else:
-        how |= {"action": _Words, "nargs": "+", "metavar": "WORD"}
-    group.add_argument(*flags, **how)
+def _days(text: str) -> float:
+    days = float(text)
+    if math.isnan(days) or days <= 0:
+        raise argparse.ArgumentTypeError(f"{text} is no number of days")
+    return days
 
 
 def _end(

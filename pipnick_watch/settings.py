@@ -5,11 +5,8 @@ commands and the keys of the file are made from the declaration.
 """
 
 import dataclasses
-import difflib
-import hashlib
 import json
 import math
-import tomllib
 import types
 import typing
 from collections.abc import Mapping
@@ -185,6 +182,8 @@ class Settings:
             "camera": dataclasses.asdict(self.camera),
             "targets": {name: dataclasses.asdict(self.targets[name]) for name in self.targets},
         }
+        import hashlib  # where nothing is measured it is not needed
+
         text = json.dumps(rows, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -213,6 +212,8 @@ def load_settings(
     where = str(path) if path is not None else "the command line"
     content: dict[str, Any] = {}
     if path is not None:
+        import tomllib  # few nights have such a file
+
         try:
             content = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -275,6 +276,8 @@ def _table(value: Any, where: str, place: str) -> dict[str, Any]:
 def _check_keys(values: Mapping[str, Any], known: set[str], where: str, place: str) -> None:
     for key in values:
         if key not in known:
+            import difflib
+
             near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.0)
             inside = f" in [{place}]" if place else ""
             raise SettingsError(f"{where}: unknown key {key!r}{inside}; did you mean {near[0]!r}?")

@@ -125,6 +125,25 @@ def test_failures_are_listed_at_the_end(nights: list[Path]) -> None:
     assert any("did you mean 'thresh'" in line for line in last)
 
 
+def test_since_leaves_out_the_nights_before(nights: list[Path]) -> None:
+    """With --since only nights that changed in these days are measured, without it all."""
+    old = nights[0]
+    past = time.time() - 10 * 86400
+    for path in [*old.rglob("*"), old]:
+        os.utime(path, (past, past))
+    code, said = _measure(nights, "--since", "3")
+    assert code == 0, said
+    assert "2 nights: 10 frames done" in said
+    assert not (old / "photometric").exists()
+    code, said = _measure(nights)
+    assert "3 nights: 5 frames done" in said, said
+    for path in [path for night in nights for path in [*night.rglob("*"), night]]:
+        os.utime(path, (past, past))
+    code, said = _measure(nights, "--since", "3")
+    assert code == 2
+    assert "no night has changed in 3 days" in said
+
+
 def test_a_pattern_that_fits_nothing_is_refused(tmp_path: Path) -> None:
     """No night at all is an error in the command, not a success."""
     ran = command("pipnick-watch", "--nights", str(tmp_path / "*"), "--once")

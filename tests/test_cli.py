@@ -142,6 +142,33 @@ def test_wrong_use(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["{0}", "--since", "3"], "--since is for --nights"),
+        (["--status", "--nights", "{0}/*/", "--since", "3"], "--since is for --nights"),
+        (["--nights", "{0}/*/", "--once", "--since", "nan"], "--since"),
+        (["--nights", "{0}/*/", "{0}"], "give no MAINDIR"),
+        (["{0}", "--redo", "d1_red.fits"], "--redo is for --once"),
+        (["{0}", "--once", "--metrics", "{0}/x.prom"], "--metrics is for a daemon"),
+        (["{0}", "--json"], "--json is for --status"),
+        (["{0}", "--apply"], "--apply is for --install-service"),
+        (["{0}", "--dask", "tcp://head:8786"], "--dask is for --once"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], says: str
+) -> None:
+    """An option that means nothing beside the others ends with one line and 2."""
+    with pytest.raises(SystemExit) as ended:
+        cli.watch_command([word.format(tmp_path) for word in words])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert said.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
 def test_bad_settings_end_with_78(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The line names the file and the nearest valid key."""
     (tmp_path / "reduced").mkdir()

@@ -180,7 +180,7 @@ def test_a_long_night_is_read_without_anything_heavy(maindir: Path) -> None:
     """With 10,000 frames all is counted, and neither numpy nor astropy is loaded for it."""
     write_night(maindir, 10_000)
     code = (
-        "import sys\nfrom pathlib import Path\nfrom pipnick_watch.watch.status import tell\n"
+        "import sys\nfrom pathlib import Path\nfrom pipnick_watch.watch.status_words import tell\n"
         f"print(tell(Path({str(maindir)!r}), as_json=True), *sys.modules)"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -189,6 +189,17 @@ def test_a_long_night_is_read_without_anything_heavy(maindir: Path) -> None:
     assert known["frames"] == {"done": 9000, "failed": 1000, "excluded": 0}
     assert known["latency"]["n"] == 9000
     assert not {"numpy", "astropy", "watchdog", "filelock", "apscheduler"} & set(last.split())
+
+
+def test_a_torn_last_row_hides_no_other(maindir: Path) -> None:
+    """What a power cut left of a row is not counted, and the rows before it are."""
+    write_night(maindir, 100)
+    log = maindir / "photometric" / "frames.csv"
+    whole = log.read_text()
+    last = whole.rstrip("\n").rpartition("\n")[2]
+    for length in (3, len(last) // 2, len(last)):
+        log.write_text(whole + last.replace("d99", "d100")[:length])
+        assert status(maindir)[1]["frames"] == {"done": 90, "failed": 10, "excluded": 0}
 
 
 def test_the_tally_of_a_long_night(maindir: Path) -> None:

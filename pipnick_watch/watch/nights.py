@@ -19,6 +19,7 @@ from pipnick_watch import __version__, logs
 from pipnick_watch.errors import PipnickWatchError
 from pipnick_watch.records import Layout, daemon_lock
 from pipnick_watch.settings import Settings
+from pipnick_watch.watch.changes import DAY_S, Stamp, newest, stamp_of, touched
 from pipnick_watch.watch.daemon import Loop
 from pipnick_watch.watch.following import Following
 from pipnick_watch.watch.metrics import MetricsFile
@@ -41,11 +42,6 @@ REST_S = 900.0
 THOROUGH_S = 3600.0
 """A resting night is taken up and looked through this often: a frame that is overwritten in its
 place changes no folder."""
-
-DAY_S = 86400.0
-
-Stamp = tuple[tuple[str, int], ...]
-"""The folders and the file table of a night, each with its modification time, nanoseconds."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -188,21 +184,21 @@ class Nights:
             known = self._known.setdefault(maindir, _Known())
             if self._due(maindir, known, number, now):
                 self._take_up(maindir, known)
-        newest = max(self._followed, key=lambda one: self._known[one].changed, default=None)
+        latest = max(self._followed, key=lambda one: self._known[one].changed, default=None)
         for maindir, one in list(self._followed.items()):
             self._known[maindir].changed = max(self._known[maindir].changed, one.changed)
             too_old = time.time() - self._known[maindir].changed > self.since_s
-            if one.quiet_for(now) > self.rest_s and (maindir != newest or too_old):
+            if one.quiet_for(now) > self.rest_s and (maindir != latest or too_old):
                 self._lay_to_rest(maindir, one)
 
     def _due(self, maindir: Path, known: _Known, number: int, now: float) -> bool:
         """Tell whether a night is to be taken up: it is new, has changed, or had its rest."""
         old = known.changed > 0 and time.time() - known.changed > self.since_s
         # A look into every folder of years of nights would not be cheap.
-        if old and (self._n_looks + number) % OLD_LOOKS and not _touched(maindir, known.changed):
+        if old and (self._n_looks + number) % OLD_LOOKS and not touched(maindir, known.changed):
             return False
-        stamp = _stamp(maindir)
-        known.changed = _changed(stamp)
+        stamp = stamp_of(maindir)
+        known.changed = newest(stamp)
         if time.time() - known.changed > self.since_s:
             return False
         return stamp != known.stamp or now - known.rested_at > THOROUGH_S
@@ -221,7 +217,7 @@ class Nights:
     def _lay_to_rest(self, maindir: Path, one: "_OneNight") -> None:
         known = self._known[maindir]
         # Before the last look, so that what comes in between is seen afterwards.
-        stamp = _stamp(maindir)
+        stamp = stamp_of(maindir)
         if not one.finished():
             return
         one.close()
@@ -271,30 +267,3 @@ class _OneNight(Following):
     def close(self) -> None:
         """Give up the lock and the log file."""
         self._held.close()
-
-
-def _stamp(maindir: Path) -> Stamp:
-    """Look at the times of what changes when something comes to a night."""
-    folders = [maindir / "reduced", maindir / "astrometric" / "wcs"]
-    inner = []
-    for folder in folders:
-        with contextlib.suppress(OSError), os.scandir(folder) as entries:
-            inner += [Path(one.path) for one in entries if one.is_dir(follow_symlinks=False)]
-    return _times([*folders, *inner, maindir / "astrometry_files.tbl"])
-
-
-def _times(paths: Sequence[Path]) -> Stamp:
-    found = []
-    for path in paths:
-        with contextlib.suppress(OSError):
-            found.append((str(path), path.stat().st_mtime_ns))
-    return tuple(sorted(found))
-
-
-def _touched(maindir: Path, changed: float) -> bool:
-    return _changed(_times([maindir / "reduced"])) > changed
-
-
-def _changed(stamp: Stamp) -> float:
-    """Give the Unix time of the newest of them."""
-    return max((time_ns for _, time_ns in stamp), default=0) / 1e9
