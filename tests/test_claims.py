@@ -48,3 +48,17 @@ def test_once_deals_with_a_file_as_it_is_only_once(maindir: Path, claims: Claims
     assert claims.wanted("X_V/d1.fits", longer, None)
     claims.again("X_V/d1.fits")
     assert claims.wanted("X_V/d1.fits", seen, None)
+
+
+def test_a_file_that_came_while_a_scan_went_on_is_not_forgotten(
+    maindir: Path, claims: Claims
+) -> None:
+    """What the scan did not list stays known as long as it is there."""
+    for name in ("X_V/d1.fits", "X_V/d1_red.fits"):
+        land(maindir, name, b"")
+        claims.first_of(name)
+    claims.note(["X_V/d1.fits"])
+    assert claims.first_of("X_V/d1.fits") == "X_V/d1_red.fits"
+    (maindir / "reduced" / "X_V" / "d1_red.fits").unlink()
+    claims.note(["X_V/d1.fits"])
+    assert claims.first_of("X_V/d1.fits") == "X_V/d1.fits"

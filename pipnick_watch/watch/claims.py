@@ -49,8 +49,10 @@ class Claims:
         self._by_identity: dict[str, set[str]] = {}
 
     def note(self, names: Iterable[str]) -> None:
-        """Take note of all the files that there are."""
+        """Take note of all the files that a scan has found."""
         found = set(names)
+        # what it has not found may have come while it went on
+        found.update(name for name in self._names - found if see(self._reduced / name) is not None)
         if found == self._names:
             return
         for name in self._names - found:

@@ -14,6 +14,7 @@ from pipnick_watch.watch.events import EventWatch, Hint
 from pipnick_watch.watch.night import Night
 from pipnick_watch.watch.report import StatusFile, describe
 from pipnick_watch.watch.scan import can_be_a_frame
+from pipnick_watch.watch.slices import Task, finish
 from pipnick_watch.watch.status import Status
 from pipnick_watch.watch.tally import Tally
 from pipnick_watch.watch.workers import WorkerPool
@@ -30,6 +31,8 @@ HEALTH_S = 15.0
 
 QUIET_S = 7200.0
 """A night that has been quiet for so long is summed up: it is over, or clouded out."""
+
+SCAN = "scan"
 
 STALLED_S = MEASURE_LIMIT_S + 60.0
 """Frames that are ready and none taken for so long: a hung worker has been killed before."""
@@ -72,6 +75,7 @@ class Following:
         self.status = Status()
         self._missing = ""
         self._begun = False
+        self._scanned = False
         self._told = ""
         self._next_scan = 0.0
         self._next_health = time.monotonic() + HEALTH_S
@@ -105,7 +109,9 @@ class Following:
             self._take(hint)
         if now >= self._next_health:
             self._check_health(now)
-        if missed or now >= self._next_scan:
+        if missed:
+            self._next_scan = now  # a scan that is under way may be past them
+        if now >= self._next_scan and not self.night.does_slowly(SCAN):
             self._rescan(now)
         pause = min(TICK_S, max(0.0, self._next_scan - now))
         if self._begun and not self._missing:
@@ -134,7 +140,7 @@ class Following:
     def at_rest(self) -> bool:
         """Look through the folder; tell whether there is nothing to do for now."""
         if not self._absent():
-            self._rescan(time.monotonic())
+            self._rescan(time.monotonic(), at_once=True)
         return bool(self._missing) or (self._begun and self.night.idle)
 
     def finish(self, patience_s: float, state: str = "stopped") -> None:
@@ -145,7 +151,7 @@ class Following:
         self._sum_up()
         self._file.write(replace(describe(self.night, self.tally), state=state, troubles=[]))
 
-    def _rescan(self, now: float) -> None:
+    def _rescan(self, now: float, *, at_once: bool = False) -> None:
         self._next_scan = now + self.settings.watch.rescan_s
         if self._absent():
             return
@@ -154,8 +160,16 @@ class Following:
             self._listen()
         if not self._begun and not self._recover():
             return
+        if at_once or not self._scanned:
+            finish(self._scan())  # what the first one finds is no live frame
+        else:
+            self.night.slowly(SCAN, self._scan())
+
+    def _scan(self) -> Task:
+        """Look through the folder; one that cannot be read is lost."""
         try:
-            self.night.rescan()
+            yield from self.night.look_through()
+            self._scanned = True
         except OSError as error:
             self._lost(str(error))
         self._scanned_at = time.monotonic()
@@ -207,6 +221,7 @@ class Following:
             logger.warning("%s: waiting for it: %s", self.layout.reduced, reason)
         self._missing = reason
         self._begun = False  # who knows what it will be when it is back
+        self.night.give_up_slices()
         self.watch.stop()
         self._scanned_at = time.monotonic()
         self._next_scan = self._scanned_at + TICK_S
@@ -219,7 +234,7 @@ class Following:
             if can_be_a_frame(name):
                 self.night.hint(name, hint.at, settles=hint.settles)
         elif self.layout.solutions in path.parents:
-            self.night.solutions.check()
+            self.night.solutions.expect()
         elif path == self.layout.reduced:
             self._next_scan = 0.0
 

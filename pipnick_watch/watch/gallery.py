@@ -12,11 +12,15 @@ from pipnick_watch.records import Entry, FrameResult, Records
 from pipnick_watch.settings import PlotSettings, Settings
 from pipnick_watch.watch import jobs
 from pipnick_watch.watch.jobs import Drawing, Job, Outcome
+from pipnick_watch.watch.slices import Task
 from pipnick_watch.watch.viewer import Viewer
 
 __all__ = ["Gallery"]
 
 logger = logging.getLogger(__name__)
+
+SLICE = 20
+"""Frames whose pictures are looked for in one go."""
 
 PILE = 4
 """Prepared pictures that may wait, each about a megabyte, before backfill gives way to them."""
@@ -98,17 +102,22 @@ class Gallery:
                 _Prepared(frame=result.frame, drawing=outcome.drawing, folder=folder, stem=stem)
             )
 
-    def find_missing(self) -> None:
-        """Queue the pictures that frames should have and have not: they are redrawn."""
+    def find_missing(self) -> Task:
+        """Queue, in slices, the pictures that frames should have and have not: to be redrawn."""
         if not self.wanted:
             return
-        waiting = {one.frame for one in self._prepared} | set(self._drawing.values())
-        for frame, entry in self.records.entries().items():
-            if entry.status != "done" or frame in waiting or frame in self._hopeless:
+        for number, (frame, entry) in enumerate(self.records.entries().items(), start=1):
+            if number % SLICE == 0:
+                yield
+            if entry.status != "done" or frame in self._hopeless or self._awaits(frame):
                 continue
             missing = self._lacks(entry)
             if missing is not None and (self.layout.reduced / frame).exists():
                 self._missing[frame] = missing
+
+    def _awaits(self, frame: str) -> bool:
+        """Tell whether a frame's pictures are being drawn, or will be from what is at hand."""
+        return frame in self._drawing.values() or any(one.frame == frame for one in self._prepared)
 
     def _lacks(self, entry: Entry) -> _Missing | None:
         """Find out which of its pictures a frame has not."""

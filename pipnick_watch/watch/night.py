@@ -24,7 +24,8 @@ from pipnick_watch.watch.outbox import Outbox
 from pipnick_watch.watch.overview import Overview
 from pipnick_watch.watch.ready import Candidate, Limits, Verdict
 from pipnick_watch.watch.roster import Roster
-from pipnick_watch.watch.scan import scan
+from pipnick_watch.watch.scan import Seen, scan_slowly
+from pipnick_watch.watch.slices import Slices, Task, finish
 from pipnick_watch.watch.solutions import Solutions
 
 __all__ = ["Night"]
@@ -36,6 +37,12 @@ ONCE_SHORT_S = 10.0
 
 TURN_S = 0.02
 """How long frames are looked at before finished ones are published."""
+
+SLICE_S = 0.005
+"""How long the folder is looked through before events are taken again."""
+
+SLICE = 500
+"""Files that a scan found and that are compared with the records in one go."""
 
 HELD_S = 0.05
 """How soon a frame is looked at whose earlier content waits to be durable."""
@@ -101,6 +108,7 @@ class Night:
             claims=self.claims, outbox=self.outbox, exclusions=self.exclusions,
             gallery=self.gallery, solutions=self.solutions, overview=self.overview, once=once,
         )  # fmt: skip
+        self._slices = Slices()
         self._ignored: set[str] = set()
         self._scanned = False
 
@@ -142,7 +150,7 @@ class Night:
     def idle(self) -> bool:
         """Whether nothing is left to do until something new comes."""
         behind = self.exclusions.busy or self.solutions.busy or self.gallery.busy
-        return not (self.n_left or behind or self.overview.busy)
+        return not (self.n_left or behind or self.overview.busy or self._slices.busy)
 
     def begin(self) -> None:
         """Bring what lies on disk to agreement with the commit record and the file table.
@@ -165,38 +173,64 @@ class Night:
                 raise UsageError(str(error)) from error
 
     def rescan(self) -> None:
-        """Look through the whole folder: whatever became of the events, nothing is missed.
+        """Look through the whole folder at once, as :meth:`look_through` does.
 
         Raises
         ------
         OSError
             ``reduced/`` is not there.
         """
-        listing = scan(self.layout.reduced)
+        finish(self.look_through())
+
+    def look_through(self) -> Task:
+        """Look through the whole folder: whatever became of the events, nothing is missed.
+
+        Frames are looked at, measured and published between its slices.
+
+        Raises
+        ------
+        OSError
+            ``reduced/`` is not there.
+        """
+        listing = yield from scan_slowly(self.layout.reduced)
         self.n_folders = listing.n_folders
         self.n_frames = len(listing.frames)
         for name in listing.ignored.keys() - self._ignored:
             logger.warning("%s: ignored: %s", name, listing.ignored[name])
         self._ignored = set(listing.ignored)
+        yield
         self.claims.note(listing.frames)
+        yield
+        frames = list(listing.frames.items())
+        lifted: list[str] = []
+        for start in range(0, len(frames), SLICE):
+            lifted += self._compare(frames[start : start + SLICE])
+            yield
+        self._take_back([name for name in lifted if not self._is_at(name)])
+        self.exclusions.check()
+        yield from self.solutions.look()
+        if not self._scanned:
+            yield from self.gallery.find_missing()
+        self._scanned = True
+
+    def _compare(self, frames: list[tuple[str, Seen]]) -> list[str]:
+        """Add the files that there is something to do with; give those excluded no longer."""
         now = time.monotonic()
         entries = self.records.entries()
         lifted: list[str] = []
-        for name, seen in listing.frames.items():
-            busy = name in self.backlog or self.outbox.holds(name)
+        for name, seen in frames:
             entry = entries.get(name)
-            if busy or not self.claims.wanted(name, seen, entry):
+            if self._is_at(name) or not self.claims.wanted(name, seen, entry):
                 continue
             if entry is not None and self.claims.only_lifted(seen, entry):
                 lifted.append(name)
             else:
                 self._add(name, now, live=self._scanned)
-        self._take_back(lifted)
-        self.exclusions.check()
-        self.solutions.check()
-        if not self._scanned:
-            self.find_missing_pictures()
-        self._scanned = True
+        return lifted
+
+    def _is_at(self, name: str) -> bool:
+        """Tell whether a frame is on its way already."""
+        return name in self.backlog or self.outbox.holds(name)
 
     def _take_back(self, names: list[str]) -> None:
         """Have what is excluded no longer as it was measured; the rest is looked at."""
@@ -208,9 +242,21 @@ class Night:
         for name in look:
             self._add(name, time.monotonic(), live=self._scanned)
 
+    def slowly(self, name: str, task: Task) -> None:
+        """Have a task done in slices, between the steps of frames, unless it is under way."""
+        self._slices.add(name, task)
+
+    def does_slowly(self, name: str) -> bool:
+        """Tell whether a task is under way."""
+        return name in self._slices
+
+    def give_up_slices(self) -> None:
+        """Leave undone what is under way in slices: the folder is gone."""
+        self._slices.clear()
+
     def find_missing_pictures(self) -> None:
         """Queue the source pictures that are not there, to be drawn when nothing else is due."""
-        self.gallery.find_missing()
+        self.slowly("pictures", self.gallery.find_missing())
 
     def hint(self, name: str, at: float, *, settles: bool) -> None:
         """Take an event of one frame: where to look, and whether its writer is done."""
@@ -229,6 +275,8 @@ class Night:
         except (OSError, RecordsError) as error:
             # Nothing is lost: what was not recorded is found again by the next scan.
             self.outbox.refuse(str(error))
+        if self._slices.busy:
+            return 0.0
         dues = (self.backlog.next_due(), self.outbox.due, self.exclusions.due, self.solutions.due)
         return min(1.0, max(0.0, min(dues) - time.monotonic()))
 
@@ -245,6 +293,9 @@ class Night:
             self.claims.again(name)
             self._add(name, time.monotonic(), live=False)
         self.solutions.step()
+        if self.solutions.expected:
+            self.slowly("solutions", self.solutions.look())
+        self._slices.advance(SLICE_S)
         self._roster.dispatch()
 
     def finish(self, patience_s: float) -> None:

@@ -18,6 +18,7 @@ from pipnick_watch.records import Entry, Records
 from pipnick_watch.settings import Settings
 from pipnick_watch.watch import jobs
 from pipnick_watch.watch.jobs import Placed, PlaceJob
+from pipnick_watch.watch.slices import Task
 
 __all__ = ["Solutions"]
 
@@ -34,6 +35,9 @@ SURE_S = 60.0
 
 AGAIN_S = 60.0
 """A frame that was locked when its solution came, or a full disk, is tried again."""
+
+SLICE = 50
+"""Files, or frames, that are looked at in one go."""
 
 ENDING = "_astro.fits"
 
@@ -102,29 +106,50 @@ class Solutions:
             self._refused.add((frame, reason))
             logger.warning("%s: no positions on the sky: %s", frame, reason)
 
-    def check(self) -> None:
-        """Look for solutions that are new, or whose frame was measured since the last look."""
+    def expect(self) -> None:
+        """Note that a solution has come or changed."""
+        self._look_at = min(self._look_at, time.monotonic() + STEADY_S)
+
+    @property
+    def expected(self) -> bool:
+        """Whether it is time to look for solutions."""
+        return time.monotonic() >= self._look_at
+
+    def look(self) -> Task:
+        """Look, in slices, for solutions that are new or whose frame was measured meanwhile."""
         self._look_at = float("inf")
-        waiting = {
-            path: stamp for path, stamp in self._listed() if self._settled.get(path) != stamp
-        }
-        state = (waiting, _size(self.layout.frames_csv))
+        waiting = {}
+        size = _size(self.layout.frames_csv)
+        for number, (path, stamp) in enumerate(self._listed(), start=1):
+            if self._settled.get(path) != stamp:
+                waiting[path] = stamp
+            if number % SLICE == 0:
+                yield
+        state = (waiting, size)
         now = time.monotonic()
         if not waiting or (state == self._looked_at and now < self._again_at):
             return
         self._again_at = float("inf")
-        queued = {(one.frame, one.stamp) for one in [*self._tasks, *self._placing.values()]}
+        there = [*self._tasks, *self._placing.values(), *(task for task, _ in self._placed)]
+        queued = {(one.frame, one.stamp) for one in there}
         young = False
-        for path, entry in self._frames_of(waiting):
+        for number, entry in enumerate(self.records.entries().values(), start=1):
+            if number % SLICE == 0:
+                yield
+            path = str(self.layout.solution(entry.frame, entry.object, entry.filter))
+            if entry.status != "done" or path not in waiting:
+                continue
             stamp = waiting[path]
+            if self._settled.get(path) == stamp or (entry.frame, stamp) in queued:
+                continue
             if abs(time.time() - stamp[2] / 1e9) < STEADY_S:
                 young = True
             elif _made_with(entry, stamp):
                 self._settled[path] = stamp
-            elif (entry.frame, stamp) not in queued:
+            else:
                 self._tasks.append(_Task(frame=entry.frame, solution=Path(path), stamp=stamp))
         if young:
-            self._look_at = now + STEADY_S
+            self.expect()
         else:
             self._looked_at = state
 
@@ -139,14 +164,6 @@ class Solutions:
                         except OSError:
                             continue  # it vanished meanwhile
                         yield file.path, (about.st_size, about.st_mtime_ns, about.st_ctime_ns)
-
-    def _frames_of(self, waiting: dict[str, Stamp]) -> Iterator[tuple[str, Entry]]:
-        """Find the measured frames that solutions are for."""
-        for entry in self.records.entries().values():
-            if entry.status == "done":
-                path = str(self.layout.solution(entry.frame, entry.object, entry.filter))
-                if path in waiting:
-                    yield path, entry
 
     def start_one(self) -> bool:
         """Give one frame to a worker; False when there is none."""
@@ -176,10 +193,8 @@ class Solutions:
         """Publish what the workers have placed, and remake objects' CSVs when it is time."""
         for future in [future for future in self._placing if future.done()]:
             self._take(self._placing.pop(future), future)
-        now = time.monotonic()
-        if now >= self._look_at:
-            self.check()
         self._publish()
+        now = time.monotonic()
         if self._unflushed and not self.busy and now - self._flushed_at >= FLUSH_S:
             self._flushed_at = now
             self.flush()

@@ -12,6 +12,7 @@ import pytest
 from live_night import Live
 
 from conftest import BIN, Daemon, land, night_rows, statuses, wait_for
+from pipnick_watch.watch import night
 from pipnick_watch.watch.workers import WorkerPool
 
 N_NAMES = 9000
@@ -225,3 +226,26 @@ def test_hidden_folders_and_odd_names_are_no_frames(
         live.run(1.5)
         assert set(statuses(maindir)) == {"seen_V/good.fits"}
         assert not live.night.candidates
+
+
+def test_a_frame_that_lands_during_a_scan_does_not_wait_for_its_end(
+    frames: dict[str, bytes], maindir: Path, pool: WorkerPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events are served between the slices of a scan; what it finds besides is measured too."""
+    monkeypatch.setattr(night, "SLICE_S", 0.0)
+    first, second = list(frames)[:2]
+    for number in range(1500):
+        (maindir / "reduced" / f"empty{number}").mkdir()
+    with Live(maindir, pool, rescan_s=600.0) as live:
+        land(maindir, second, frames[second])
+        live.following.watch.take()  # its events are lost
+        live.following._next_scan = 0.0
+        live.turn()
+        land(maindir, first, frames[first])
+        while first not in statuses(maindir):
+            assert live.night.does_slowly("scan")
+            live.turn()
+            time.sleep(0.005)
+        monkeypatch.undo()
+        live.until(lambda: not live.night.does_slowly("scan"), "the end of the scan")
+        live.until_done(first, second)
