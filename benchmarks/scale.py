@@ -1,6 +1,7 @@
 """What does a frame cost in a long night, and on a Dask cluster? Tables.
 
     python benchmarks/scale.py                   # the night: 10, 1000 and 10,000 frames recorded
+    python benchmarks/scale.py --latency         # a daemon: from a complete frame to durable rows
     python benchmarks/scale.py --dask            # one and two workers on loopback, and the overhead
     python benchmarks/scale.py --memory          # the client's memory with many queued frames
 
@@ -11,7 +12,9 @@ makes of it. The machine should have nothing else to do.
 import argparse
 import contextlib
 import io
+import math
 import os
+import random
 import resource
 import signal
 import socket
@@ -59,6 +62,11 @@ def result_of(number: int, path: Path | None) -> FrameResult:
     )
 
 
+def small_frame() -> bytes:
+    """Make a frame that takes little room; many of its kind are recorded and none measured."""
+    return frame_bytes(simulate_field(FieldSettings(optics=Optics(shape=(80, 80)), n_stars=0), 1))
+
+
 def seconds(do: Callable[[], object], repeats: int = 5) -> float:
     """Time a call: the best of some."""
     taken = []
@@ -77,27 +85,39 @@ class NoWorkers(Executor):
         raise AssertionError("nothing is to be measured")
 
 
-def night_table(folder: Path) -> None:
-    """Fill a night, and time at each size what is done for it again and again."""
+def begun_night(folder: Path) -> Records:
+    """Make a MAINDIR in which nothing has landed."""
     maindir = folder / "night"
-    content = frame_bytes(
-        simulate_field(FieldSettings(optics=Optics(shape=(80, 80)), n_stars=0), 1)
-    )
     (maindir / "reduced").mkdir(parents=True)
     records = Records(maindir)
     records.recover()
+    return records
+
+
+def fill(records: Records, done: int, size: int, content: bytes) -> None:
+    """Let frames land and be recorded, made up, until there are ``size`` of them."""
+    maindir = records.layout.maindir
+    while done < size:
+        block = []
+        for number in range(done, min(size, done + 500)):
+            path = maindir / "reduced" / result_of(number, None).frame
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content)
+            block.append((result_of(number, path), None))
+        records.publish_many(block)
+        done += len(block)
+
+
+def night_table(folder: Path) -> None:
+    """Fill a night, and time at each size what is done for it again and again."""
+    content = small_frame()
+    records = begun_night(folder)
+    maindir = records.layout.maindir
     print("frames recorded  append ms  open+rescan s  rescan s  status ms  --once, untouched s")
     done = 0
     for size in SIZES:
-        while done < size:
-            block = []
-            for number in range(done, min(size, done + 500)):
-                path = maindir / "reduced" / result_of(number, None).frame
-                path.parent.mkdir(exist_ok=True)
-                path.write_bytes(content)
-                block.append((result_of(number, path), None))
-            records.publish_many(block)
-            done += len(block)
+        fill(records, done, size, content)
+        done = max(done, size)
         appended = []
         for number in range(done, done + 40):
             path = maindir / "reduced" / result_of(number, None).frame
@@ -126,6 +146,53 @@ def night_table(folder: Path) -> None:
             f"{seconds(lambda once=once: subprocess.run(once, check=True), 2):19.2f}",
             flush=True,
         )
+
+
+def latency_table(folder: Path, n_recorded: int, n_frames: int, n_stars: int) -> None:
+    """Let frames land one by one beside a daemon, in a night with many others.
+
+    None queues: each comes when the one before has its rows, after a pause of its own.
+    """
+    chance = random.Random(1)  # noqa: S311  (pauses, no secrets)
+    records = begun_night(folder)
+    maindir = records.layout.maindir
+    fill(records, 0, n_recorded, small_frame())
+    for entry in records.entries().values():
+        picture = f"{records.stem(entry.frame, entry.object, entry.filter)}_sources.png"
+        path = records.layout.plot(entry.object, entry.filter, picture)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()  # there is nothing to draw but of the frames that come
+    subprocess.run([BIN / "pipnick-watch", maindir, "--once", "--verbosity", "2"], check=True)
+    daemon = subprocess.Popen([BIN / "pipnick-watch", maindir, "--verbosity", "1"])
+    try:
+        time.sleep(15.0)
+        for number in range(n_frames):
+            name = f"SIM-{chance.randrange(OBJECTS)}"
+            field = simulate_field(
+                FieldSettings(optics=Optics(), n_stars=n_stars), number,
+                Pointing(object=name, number=100_000 + number),
+            )  # fmt: skip
+            time.sleep(chance.uniform(0.2, 1.2))
+            frame = f"{name}_V/d{100_000 + number}_red.fits"
+            path = maindir / "reduced" / frame
+            fresh = path.with_name(f".{path.name}.part")
+            fresh.write_bytes(frame_bytes(field))
+            fresh.replace(path)
+            while records.entry(frame) is None:
+                time.sleep(0.01)
+    finally:
+        daemon.send_signal(signal.SIGTERM)
+        daemon.wait()
+    facts = [entry.facts for entry in records.entries().values()]
+    measured = [one for one in facts if math.isfinite(one["measure_s"] or math.nan)]
+    beyond = sorted(1e3 * (one["latency_s"] - one["measure_s"]) for one in measured)
+    whole = statistics.median(1e3 * one["latency_s"] for one in measured)
+    cuts = statistics.quantiles(beyond, n=20)
+    print("frames recorded  landed  latency ms  beyond measuring ms: median, p95, most")
+    print(
+        f"{n_recorded:15d}  {len(measured):6d}  {whole:10.0f}  "
+        f"{statistics.median(beyond):27.1f}  {cuts[-1]:.1f}  {beyond[-1]:.1f}"
+    )
 
 
 def make_nights(folder: Path, n_nights: int, n_frames: int, n_stars: int) -> list[Path]:
@@ -222,9 +289,7 @@ class Slow(Executor):
 
 def memory_table(folder: Path, sizes: tuple[int, ...]) -> None:
     """Queue frames, each size in a process of its own, and say what the process came to."""
-    content = frame_bytes(
-        simulate_field(FieldSettings(optics=Optics(shape=(80, 80)), n_stars=0), 1)
-    )
+    content = small_frame()
     print("frames queued  memory MB")
     for size in sizes:
         maindir = folder / f"queue{size}"
@@ -250,13 +315,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--folder", type=Path, help="where the temporary folder is made")
     parser.add_argument("--dask", action="store_true", help="one and two workers on loopback")
+    parser.add_argument("--latency", action="store_true", help="from a complete frame to its rows")
+    parser.add_argument("--recorded", type=int, default=10_000, help="with --latency: how many")
     parser.add_argument("--memory", action="store_true", help="the client's memory")
-    parser.add_argument("--frames", type=int, default=60, help="with --dask: how many")
-    parser.add_argument("--stars", type=int, default=90, help="with --dask: on each")
+    parser.add_argument("--frames", type=int, help="how many land or are measured (120, 60)")
+    parser.add_argument("--stars", type=int, default=90, help="on each of them")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         if options.dask:
-            dask_table(Path(name), options.frames, options.stars)
+            dask_table(Path(name), options.frames or 60, options.stars)
+        elif options.latency:
+            latency_table(Path(name), options.recorded, options.frames or 120, options.stars)
         elif options.memory:
             memory_table(Path(name), (100, 1000, 10_000))
         else:
