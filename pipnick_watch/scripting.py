@@ -1,7 +1,6 @@
-"""What a script or a notebook calls: a whole night, one frame, its picture, and the logging.
+"""What a script or a notebook calls: a whole night, one frame, its picture.
 
-Nothing here needs an ``if __name__ == "__main__"`` guard, and nothing but
-:func:`adjust_global_logger` touches the caller's logging.
+Nothing here needs an ``if __name__ == "__main__"`` guard or touches the caller's logging.
 """
 
 import dataclasses
@@ -9,15 +8,14 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor, Future
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from astropy.table import Table
 
-from pipnick_watch import logs
 from pipnick_watch.errors import FrameError, SolutionError, UsageError
 from pipnick_watch.frame import Frame, read_frame
 from pipnick_watch.photometry import Measurement, measure
@@ -32,13 +30,13 @@ from pipnick_watch.settings import (
     load_settings,
 )
 from pipnick_watch.solution import place_sources, solution_identity
+from pipnick_watch.watch.here import Here
 from pipnick_watch.watch.once import complete, find_frames
 from pipnick_watch.watch.scan import scan
 from pipnick_watch.watch.workers import WorkerPool, default_workers
 
-__all__ = ["adjust_global_logger", "measure_frame", "photometry_all", "plot_frame"]
+__all__ = ["measure_frame", "photometry_all", "plot_frame"]
 
-T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 SMALL = 8
@@ -126,11 +124,15 @@ def photometry_all(
     n_workers = settings.watch.workers
     if not n_workers and not _is_small(layout, settings, len(again)):
         n_workers = default_workers()
-    pool: Executor = WorkerPool(n_workers) if n_workers else _Here()
+    pool: Executor = WorkerPool(n_workers) if n_workers else Here()
     with pool:
-        done = complete(
-            night, settings, pool, n_workers or 1, threading.Event(), threading.Event(), again
-        )
+        try:
+            done = complete(
+                night, settings, pool, n_workers or 1, threading.Event(), threading.Event(), again
+            )
+        except BaseException:  # an interrupted cell waits for nobody
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     done.outbox.summarise(time.monotonic() - started)
     for frame, reason in done.failed().items():
         logger.warning("failed: %s: %s", frame, reason)
@@ -171,7 +173,8 @@ def measure_frame(path: str | os.PathLike[str], **options: Any) -> Table:
         A setting is unknown or impossible.
     """
     frame, measurement, settings = _look_at(Path(path), options)
-    table = measurement.consolidated if settings.photometry.group else measurement.catalogue
+    merged = measurement.consolidated if settings.photometry.group else None
+    table = measurement.catalogue if merged is None else merged
     notes = [*frame.warnings, *measurement.warnings]
     try:
         wcs = _place(Path(path), frame, settings, table)
@@ -213,45 +216,6 @@ def plot_frame(path: str | os.PathLike[str], **options: Any) -> Figure:
     return draw_sources(prepare_picture(frame, measurement, settings))
 
 
-def adjust_global_logger(log_level: str = "INFO", name: str = "all_others") -> None:
-    """Send what is logged to the console, and all of it to a file.
-
-    The handlers of the root logger are replaced. The file is ``log_<name>.log`` in the working
-    directory, with the last part of a dotted name; it is written at DEBUG and rotates.
-
-    Parameters
-    ----------
-    log_level : {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}
-        Of the console.
-    name : str
-        The caller's ``__name__``.
-
-    Raises
-    ------
-    UsageError
-        There is no such level.
-    """
-    level = {logging.getLevelName(one): one for one in logs.LEVELS.values()}.get(log_level.upper())
-    if level is None:
-        raise UsageError(f"{log_level!r}: no such level; DEBUG, INFO, WARNING, ERROR or CRITICAL")
-    last = name.rpartition(".")[2].replace("/", "_")
-    logs.start_logging(level, Path(f"log_{last}.log"))
-
-
-class _Here(Executor):
-    """Does each task at once, in the calling thread: no process has to be started."""
-
-    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """Do the task; what it raises is in the future."""
-        future: Future[T] = Future()
-        future.set_running_or_notify_cancel()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001  (as every executor does)
-            future.set_exception(error)
-        return future
-
-
 def _is_small(layout: Layout, settings: Settings, n_again: int) -> bool:
     """Tell whether a night leaves so little to do that it is done here."""
     if layout.solutions.is_dir():
@@ -280,7 +244,8 @@ def _settings(
         if one is not None:
             default = PHOTOMETRY_DEFAULTS.get(section, {}).get(name, one.default)
             if isinstance(default, tuple):
-                value = tuple(value.split(",") if isinstance(value, str) else value)
+                words = () if value is None else value
+                value = tuple(words.split(",") if isinstance(words, str) else words)
             elif isinstance(value, np.generic):
                 value = value.item()
             if value == default:

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 from photometry_scenes import drawn, plain_psf, sources_at
 
-from pipnick_watch.photometry.covariance import errors_of, group_flux_error
+from pipnick_watch.photometry.covariance import errors_of, group_flux_errors
 from pipnick_watch.photometry.draw import draw_cores, draw_wings
 from pipnick_watch.photometry.fit import fit_radius, fit_sources, normal_matrix
 
@@ -26,7 +26,7 @@ def test_blended_sources_come_back_exactly() -> None:
     for _ in range(4):
         guess = fit_sources(scene, psf, guess, wings, radius, 10)
         wings = np.zeros(scene.canvas.size)
-        draw_wings(wings, scene.canvas, psf, guess, radius, scene.rms)
+        draw_wings((wings,), scene.canvas, psf, guess, radius, scene.rms)
     np.testing.assert_allclose(guess.flux, truth.flux, rtol=2e-3)
     np.testing.assert_allclose(guess.x, truth.x, atol=0.01)
     np.testing.assert_allclose(guess.y, truth.y, atol=0.01)
@@ -44,12 +44,12 @@ def test_errors_are_the_scatter() -> None:
     for seed in range(60):
         scene, _ = drawn(psf, truth, seed=seed)
         wings = np.zeros(scene.canvas.size)
-        draw_wings(wings, scene.canvas, psf, truth, radius, scene.rms)
+        draw_wings((wings,), scene.canvas, psf, truth, radius, scene.rms)
         found = fit_sources(scene, psf, truth, wings, radius, 8)
         matrix = normal_matrix(scene, psf, found, light, radius)
         errors = errors_of(matrix, found.x, found.y, found.flux, 2 * radius)
         pulls.append([(found.x - truth.x) / errors[0], (found.flux - truth.flux) / errors[2]])
-        pair = group_flux_error(matrix, np.array([0, 1]))
+        pair = group_flux_errors(matrix, [np.array([0, 1])])[0]
         sums.append((found.flux[:2].sum() - truth.flux[:2].sum()) / pair)
     width = np.std(pulls, axis=0)
     assert (width > 0.75).all()
@@ -71,7 +71,7 @@ def test_a_pair_is_less_certain_than_a_single_star() -> None:
     matrix = normal_matrix(scene, psf, pair, dark, radius)
     two = errors_of(matrix, pair.x, pair.y, pair.flux, 20.0)
     assert two[2][0] > 1.3 * one[2][0]
-    assert group_flux_error(matrix, np.array([0, 1])) < 1.5 * one[2][0]
+    assert group_flux_errors(matrix, [np.array([0, 1])])[0] < 1.5 * one[2][0]
 
 
 def test_cores_and_wings_make_the_whole() -> None:
@@ -81,11 +81,11 @@ def test_cores_and_wings_make_the_whole() -> None:
     scene, light = drawn(psf, sources)
     flat = np.zeros(scene.canvas.size)
     draw_cores(flat, scene.canvas, psf, sources, 6.0)
-    draw_wings(flat, scene.canvas, psf, sources, 6.0, scene.rms)
+    draw_wings((flat,), scene.canvas, psf, sources, 6.0, scene.rms)
     near = light > 2.0
     np.testing.assert_allclose(flat[near], light[near], rtol=1e-9)
     draw_cores(flat, scene.canvas, psf, sources, 6.0, -1.0)
-    draw_wings(flat, scene.canvas, psf, sources, 6.0, scene.rms, -1.0)
+    draw_wings((flat,), scene.canvas, psf, sources, 6.0, scene.rms, -1.0)
     assert np.abs(flat).max() < 1e-9
 
 

@@ -90,7 +90,7 @@ def test_a_frame_without_a_source_is_empty(data: np.ndarray) -> None:
     """No source gives an empty catalogue with all columns, and no warning."""
     measured = measure(frame_of(data), how())
     assert len(measured.catalogue) == 0
-    assert len(measured.consolidated) == 0
+    assert measured.consolidated is None
     assert measured.catalogue.colnames == names(CATALOGUE)
     assert measured.figures["n_sources"] == 0
 

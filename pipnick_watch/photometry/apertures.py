@@ -59,7 +59,7 @@ def overlap(dx: FloatArray, dy: FloatArray, radius: float) -> FloatArray:
         ]
         return np.asarray(sum(quarters) / 4.0)
     ux, uy = np.abs(dx), np.abs(dy)
-    distance = np.hypot(ux, uy) + 1e-12
+    distance = np.sqrt(ux * ux + uy * uy) + 1e-12
     long = np.maximum(ux, uy) / distance
     short = np.minimum(ux, uy) / distance
     # the edge at t from the pixel's centre; the circle bends away from the straight line
@@ -70,7 +70,7 @@ def overlap(dx: FloatArray, dy: FloatArray, radius: float) -> FloatArray:
     share = np.where(t > 0, 1.0 - corner, corner)
     straight = depth < 0.5 * (long - short)
     share[straight] = 0.5 + t[straight] / long[straight]
-    return share
+    return np.asarray(share)
 
 
 def sum_apertures(
@@ -96,7 +96,7 @@ def sum_apertures(
     out = np.zeros((6, len(radii), n))
     window = by_distance(disk(min(max(radii) + edge, canvas.margin - 1.0)))
     away = np.hypot(window.ox, window.oy)
-    for piece in pieces(n, 5 * len(window)):
+    for piece in pieces(n, 2 * len(window)):
         one = sources.keep(piece)
         ix, iy = one.pixel
         index = canvas.indices(ix, iy, window)

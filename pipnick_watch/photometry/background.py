@@ -42,7 +42,7 @@ class Sky:
 
 
 def measure_sky(
-    data: FloatArray, bad: BoolArray, box: int, *, prior: FloatArray | None = None
+    data: FloatArray, bad: BoolArray, box: int, *, prior: FloatArray | None = None, step: int = 1
 ) -> Sky:
     """Map the sky and its noise.
 
@@ -57,15 +57,21 @@ def measure_sky(
     prior : ndarray, shape (ny, nx), optional
         A sky that is nearly right. A gradient inside a box is not noise: without a prior the
         noise is measured in a second round, on what the first leaves.
+    step : int
+        Only every so many-th row and column is looked at.
     """
     ny, nx = data.shape
     grid = max(1, round(ny / box)), max(1, round(nx / box))
-    base = np.zeros((1, 1)) if prior is None else prior
-    level, rms, share = _box_statistics(data - base, bad, grid, mode=prior is None)
-    level = _smooth(_fill(level, share))
-    surface = _interpolate(level, (ny, nx)) + base
+    thin = (slice(None, None, step), slice(None, None, step))
+    some, lost = data[thin], bad[thin]
+    if prior is not None:
+        some = some - prior[thin]
+    level, rms, share = _box_statistics(some, lost, grid, mode=prior is None)
+    surface = _interpolate(_smooth(_fill(level, share)), (ny, nx))
     if prior is None:
-        _, rms, share = _box_statistics(data - surface, bad, grid, mode=False)
+        _, rms, share = _box_statistics(some - surface[thin], lost, grid, mode=False)
+    else:
+        surface += prior
     rms = _smooth(_fill(rms, share))
     floor = 1e-3 * float(np.median(rms)) + 1e-9
     rms = np.maximum(rms, floor)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 
 from pipnick_watch.photometry.apertures import EDGE, overlap
-from pipnick_watch.photometry.covariance import group_flux_error
+from pipnick_watch.photometry.covariance import group_flux_errors
 from pipnick_watch.photometry.psf import Psf
 from pipnick_watch.photometry.sources import Scene, Sources
 from pipnick_watch.photometry.stamps import by_distance, disk
@@ -62,21 +62,19 @@ def consolidate(
             merged[name] = np.maximum.reduceat(np.asarray(columns[name])[order], starts)
     if len(order):
         merged["flags"] = np.bitwise_or.reduceat(np.asarray(columns["flags"])[order], starts)
-    for k in np.flatnonzero(size > 1):
-        members = order[starts[k] : starts[k] + size[k]]
+    several = np.flatnonzero(size > 1)
+    groups = [order[starts[k] : starts[k] + size[k]] for k in several]
+    # sources that were fitted alone, saturated ones, are independent of the others
+    fitted = [rows_of_matrix[members] for members in groups]
+    errors = scale * group_flux_errors(matrix, [there[there >= 0] for there in fitted])
+    for k, members, there, together in zip(several, groups, fitted, errors, strict=True):
         weight = flux[members] / total[k]
         for name in WEIGHTED:
             merged[name][k] = (weight * np.asarray(columns[name])[members]).sum()
         for name in ("x_err", "y_err"):
             merged[name][k] = np.hypot.reduce(weight * np.asarray(columns[name])[members])
         error = np.asarray(columns["flux_err"], dtype=np.float64)[members]
-        there = rows_of_matrix[members]
-        inside = there >= 0
-        # sources that were fitted alone, saturated ones, are independent of the others
-        alone = float((error[~inside] ** 2).sum())
-        if inside.any():
-            alone += (scale * group_flux_error(matrix, there[inside])) ** 2
-        merged["flux_err"][k] = np.sqrt(alone)
+        merged["flux_err"][k] = np.hypot.reduce(np.append(error[there < 0], together))
     return merged
 
 

@@ -4,13 +4,15 @@ A source's covariance is that of itself with the sources it shares most light wi
 away change it by less than a hundredth.  The whole matrix is never inverted.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import bsr_array, csr_array
 
 from pipnick_watch.photometry.groups import neighbour_pairs
 
-__all__ = ["errors_of", "group_flux_error"]
+__all__ = ["errors_of", "group_flux_errors"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -73,12 +75,19 @@ def errors_of(
     return out[:, 1] / positive, out[:, 2] / positive, out[:, 0]
 
 
-def group_flux_error(matrix: csr_array, members: IntArray) -> float:
-    """Return the standard error of the summed flux of some sources."""
-    index = (3 * members[:, None] + np.arange(3)[None, :]).ravel()
-    block = matrix[index][:, index].toarray()[None]
-    covariance = _inverse(block)[0][::3, ::3]
-    return float(np.sqrt(max(float(covariance.sum()), 0.0)))
+def group_flux_errors(matrix: csr_array, groups: Sequence[IntArray]) -> FloatArray:
+    """Return the standard error of the summed flux of each group of sources; 0 for an empty one."""
+    out = np.zeros(len(groups))
+    blocks = _Blocks(matrix)
+    size = np.array([len(one) for one in groups], dtype=np.int64)
+    for p in np.unique(size[size > 0]):
+        rows = np.flatnonzero(size == p)
+        for first in range(0, len(rows), AT_ONCE):
+            some = rows[first : first + AT_ONCE]
+            covariance = _inverse(blocks.dense(np.array([groups[k] for k in some])))
+            total = covariance[:, ::3, ::3].sum(axis=(1, 2))
+            out[some] = np.sqrt(np.maximum(total, 0.0))
+    return out
 
 
 def _neighbours(x: FloatArray, y: FloatArray, reach: float) -> IntArray:

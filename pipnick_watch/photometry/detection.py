@@ -96,9 +96,7 @@ def filtered_peaks(
     return np.divmod(at, nx)[0].astype(np.int64), np.mod(at, nx).astype(np.int64)
 
 
-def sharp_pixels(
-    data: FloatArray, rms: FloatArray, bad: BoolArray, contrast: float, gain: float = 1.0
-) -> BoolArray:
+def sharp_pixels(data: FloatArray, rms: FloatArray, bad: BoolArray, contrast: float) -> BoolArray:
     """Mark pixels that stand out more sharply than any star can: cosmic rays and hot pixels.
 
     Parameters
@@ -117,24 +115,31 @@ def sharp_pixels(
     at = at[inner]
     flat, noise, flag = data.ravel(), rms.ravel(), found.ravel()
     masked = bad.ravel()
+    steps = np.array([1, nx, nx + 1, nx - 1])
     for _ in range(3):
-        value = flat[at]
         sharp = np.zeros(len(at), dtype=bool)
-        for step in (1, nx, nx + 1, nx - 1):
-            lost = masked[at - step] | masked[at + step]
+        for step in steps:
+            share = contrast if step in (1, nx) else contrast**2
             mean = 0.5 * (
                 np.where(flag[at - step], 0.0, flat[at - step])
                 + np.where(flag[at + step], 0.0, flat[at + step])
             )
-            share = contrast if step in (1, nx) else contrast**2
+            # most pixels are blunt: the rest is worked out for few
+            some = np.flatnonzero(mean < 0.7 * share * flat[at])
+            here, beside, value = at[some], mean[some], flat[at[some]]
             error = np.sqrt(
-                noise[at] ** 2 * (share**2 + 0.5) + share**2 * value + 0.5 * np.maximum(mean, 0.0)
+                noise[here] ** 2 * (share**2 + 0.5)
+                + share**2 * value
+                + 0.5 * np.maximum(beside, 0.0)
             )
-            sharp |= (share * value - mean > 5.0 * error) & ~lost & (mean < 0.7 * share * value)
-        sharp &= ~flag[at]
-        if not sharp.any():
+            lost = masked[here - step] | masked[here + step]
+            sharp[some] |= (share * value - beside > 5.0 * error) & ~lost
+        new = at[sharp & ~flag[at]]
+        if len(new) == 0:
             break
-        flag[at[sharp]] = True
+        flag[new] = True
+        # only what is beside these looks different now
+        at = np.intersect1d(at, (new[:, None] + np.concatenate([steps, -steps])).ravel())
     return found
 
 

@@ -1,5 +1,7 @@
 """How much light do the sources put on each pixel."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -29,14 +31,20 @@ def draw_cores(
     sign : float
         -1 takes the light off again.
     """
-    _draw(flat, canvas, psf, sources, [(np.arange(len(sources)), disk(radius))], sign)
+    _draw((flat,), canvas, psf, sources, [(np.arange(len(sources)), disk(radius))], sign)
 
 
 def draw_wings(
-    flat: FloatArray, canvas: Canvas, psf: Psf, sources: Sources, radius: float, rms: float,
-    sign: float = 1.0,
+    flats: Sequence[FloatArray], canvas: Canvas, psf: Psf, sources: Sources, radius: float,
+    rms: float, sign: float = 1.0,
 ) -> None:  # fmt: skip
-    """Add what is beyond ``radius``, each as far out as it matters against the noise ``rms``."""
+    """Add what is beyond ``radius``, each as far out as it matters against the noise ``rms``.
+
+    Parameters
+    ----------
+    flats : sequence of ndarray
+        Padded and flat; all are changed by the same light.
+    """
     if len(sources) == 0:
         return
     peak = sources.flux * psf.peak(sources.x, sources.y)
@@ -48,11 +56,11 @@ def draw_wings(
         (np.flatnonzero(size == k), ring(radius, min(radius * STEP**k, canvas.margin - 1.0)))
         for k in np.unique(size[size > 0])
     ]
-    _draw(flat, canvas, psf, sources, parts, sign)
+    _draw(flats, canvas, psf, sources, parts, sign)
 
 
 def _draw(
-    flat: FloatArray, canvas: Canvas, psf: Psf, sources: Sources,
+    flats: Sequence[FloatArray], canvas: Canvas, psf: Psf, sources: Sources,
     parts: list[tuple[IntArray, Window]], sign: float,
 ) -> None:  # fmt: skip
     """Draw members of the sources in their windows."""
@@ -65,4 +73,6 @@ def _draw(
                 window.ox[None, :] + (ix - x)[:, None], window.oy[None, :] + (iy - y)[:, None], x, y
             )
             light *= sign * sources.flux[rows, None]
-            np.add.at(flat, canvas.indices(ix, iy, window).ravel(), light.ravel())
+            index = canvas.indices(ix, iy, window).ravel()
+            for flat in flats:
+                np.add.at(flat, index, light.ravel())

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csc_array, csr_array, diags_array
+from scipy.sparse import csc_array, csr_array
 from scipy.sparse.linalg import splu
 from scipy.spatial import cKDTree
 
@@ -193,10 +193,13 @@ def _solve(matrix: csr_array, vector: FloatArray) -> tuple[FloatArray, FloatArra
     """Return the damped step and each parameter's error were the others known, shapes (n, 3)."""
     diagonal = matrix.diagonal()
     scale = 1.0 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
-    ruler = diags_array(scale)
-    scaled = csc_array(ruler @ matrix @ ruler + diags_array(np.full(len(scale), DAMPING)))
+    row = np.repeat(np.arange(len(scale)), np.diff(matrix.indptr))
+    scaled = matrix.data * scale[row] * scale[matrix.indices]
+    scaled[row == matrix.indices] += DAMPING
+    # symmetric: its rows are its columns
+    columns = csc_array((scaled, matrix.indices, matrix.indptr), shape=matrix.shape)
     factors = splu(
-        scaled, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
+        columns, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
     )
     step = scale * factors.solve(scale * vector.ravel())
     return step.reshape(-1, 3), scale.reshape(-1, 3)

@@ -49,8 +49,8 @@ class Measurement:
     catalogue : Table
         A row for each source, all columns of ``columns.CATALOGUE`` in their order, without
         ``ra`` and ``dec`` filled (nan).
-    consolidated : Table
-        The same columns, a row for each group.
+    consolidated : Table or None
+        The same columns, a row for each group, when the settings ask for it.
     figures : mapping
         ``n_sources`` … ``apcor_err`` of ``columns.NIGHT_LOG``, by name.
     background : ndarray, shape (ny, nx)
@@ -64,7 +64,7 @@ class Measurement:
     """
 
     catalogue: Table
-    consolidated: Table
+    consolidated: Table | None
     figures: Mapping[str, float | int | str]
     background: FloatArray
     model: FloatArray

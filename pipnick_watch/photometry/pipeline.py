@@ -35,6 +35,7 @@ __all__ = ["measure"]
 SEARCHES = 3  # of the residuals
 BROKEN = 10.0  # standard deviations
 FIRST_BOX = 64  # pixels: side of the sky's boxes before the stars are known
+LARGE = 500  # pixels: a frame with so many a side shows its first sky in every second one
 SHARPEST = 1.2  # pixels of FWHM that a star may have at least
 WRONG_GUESS = 1.4  # ratio of the stars' FWHM to the first guess, either way
 UNKNOWN_FWHM = 3.0  # pixels, where nothing shows it
@@ -89,7 +90,7 @@ def _first_look(frame: Frame, settings: Settings, fwhm: float | None = None) -> 
     data = frame.data
     cores = find_saturated(data, frame.mask, frame.saturation)
     bad = frame.mask | cores.pixels
-    sky = measure_sky(data, bad, FIRST_BOX)
+    sky = measure_sky(data, bad, FIRST_BOX, step=2 if min(data.shape) > LARGE else 1)
     light = data - sky.level
     shape = data.shape[0], data.shape[1]
     # what is far below the sky is broken

@@ -1,6 +1,6 @@
 """Which PSF do the frame's own bright, isolated stars show."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from pipnick_watch.photometry.psf import (
     integration_nodes,
     quadratic_form,
 )
+from pipnick_watch.photometry.stamps import pieces
 
 __all__ = ["PsfStars", "fit_psf"]
 
@@ -34,6 +35,7 @@ GOOD_MATCH = 0.01  # relative error of the model below which it is not worth fit
 WORST = 0.2  # mismatch from which the PSF is called a fallback
 OUTLIER = 6.0  # standard deviations from which a pixel does not count
 LONGEST = 0.3  # step of a shared parameter
+LEAST_GAIN = 3e-4  # of the cost: a step that gains less is the last one
 OWN = 4  # parameters of each star: flux, x, y, sky
 
 
@@ -61,6 +63,10 @@ class PsfStars:
     y: FloatArray
     flux: FloatArray
     rms: FloatArray
+
+    def keep(self, some: slice) -> "PsfStars":
+        """Select stars."""
+        return PsfStars(**{one.name: getattr(self, one.name)[some] for one in fields(self)})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -170,10 +176,11 @@ def fit_psf(
             # that step made it worse: go back, and take a shorter one
             trial, damping = best, damping * 30.0
         else:
+            gained = best.cost(used) - trial.cost(used)
             best, damping = trial, max(damping * 0.1, 1e-8)
             if turn in (2, 4) and used.sum() > 4:
                 used = _like_the_others(best, stars.variance)
-            if turn > 2 and np.abs(step).max() < 1e-3:
+            if turn > 3 and gained < LEAST_GAIN * best.cost(used):
                 break
         step, own_step = _solve(best, layout, prior, used, damping)
         psf = layout.unpack(best.psf, layout.pack(best.psf) + step)
@@ -220,7 +227,21 @@ class _Linear:
 def _linearise(
     stars: PsfStars, psf: Psf, layout: _Layout, own: FloatArray, mismatch: float, *, clip: bool
 ) -> _Linear:
-    """Evaluate all stars and their derivatives."""
+    """Evaluate all stars and their derivatives, a few stars at a time: they stay in the cache."""
+    n, m = stars.data.shape
+    some = pieces(n, 4 * m)
+    parts = [
+        _linearise_some(stars.keep(piece), psf, layout, own[piece], mismatch, clip=clip)
+        for piece in some
+    ]
+    names = ("light", "residual", "weight", "matrix", "vector", "costs")
+    whole = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    return _Linear(psf=psf, own=own, **whole)
+
+
+def _linearise_some(
+    stars: PsfStars, psf: Psf, layout: _Layout, own: FloatArray, mismatch: float, *, clip: bool
+) -> _Linear:
     light, columns = _columns(stars, psf, layout, own)
     model = own[:, 0, None] * light
     residual = stars.data - model - own[:, 3, None]

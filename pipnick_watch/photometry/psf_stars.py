@@ -18,6 +18,8 @@ MOST = 50
 CORE_FWHM = 2.0  # every pixel up to here,
 WINGS_FWHM = 4.0  # and a few of those up to here, once the neighbours are known
 LEAST_SNR = 20.0
+ROUGH = 4.0  # pixels of FWHM from which a first look needs every second pixel only
+FINE = 5.5  # and any look
 
 
 def choose_psf_stars(scene: Scene, psf: Psf, sources: Sources, *, crowding: float) -> IntArray:
@@ -86,8 +88,14 @@ def cut_psf_stars(
 
 
 def _window(fwhm: float, *, wings: bool) -> Window:
-    """Make the stamps' window: the core, and some of the pixels of the wings."""
+    """Make the stamps' window: the core, and some of the pixels of the wings.
+
+    Of a core that is sampled more finely than its shape needs, every second pixel is enough.
+    """
     core = disk(CORE_FWHM * fwhm + 1.0)
+    if fwhm > (FINE if wings else ROUGH):
+        odd = (core.ox + core.oy) % 2 == 0
+        core = Window(ox=core.ox[odd], oy=core.oy[odd])
     if not wings:
         return core
     outer = ring(CORE_FWHM * fwhm + 1.0, WINGS_FWHM * fwhm + 1.0)

@@ -45,7 +45,7 @@ def tabulate_reference(state: State) -> Measurement:
     canvas, scene = state.scene.canvas, state.scene
     model = np.zeros(canvas.size)
     draw_cores(model, canvas, state.psf, sources, state.radius)
-    draw_wings(model, canvas, state.psf, sources, state.radius, scene.rms)
+    draw_wings((model,), canvas, state.psf, sources, state.radius, scene.rms)
     own_errors = np.where(good[:, None], errors, np.nan)
     measured = tabulate(replace(state, sources=sources, model=model), own_errors)
     said = dict.fromkeys(" ".join(str(one.message).split()) for one in caught)

@@ -107,8 +107,8 @@ class Scene:
         Electrons above the sky, 0 where masked.
     sky_variance : ndarray
         Of a pixel without sources.
-    good : ndarray
-        1 where a pixel counts, else 0.
+    good : ndarray of bool
+        Pixels that count.
     rms : float
         Typical noise of a sky pixel.
     """
@@ -116,5 +116,5 @@ class Scene:
     canvas: Canvas
     data: FloatArray
     sky_variance: FloatArray
-    good: FloatArray
+    good: BoolArray
     rms: float

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ __all__ = ["CHUNK", "Canvas", "Window", "by_distance", "disk", "pieces", "ring"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+Value = TypeVar("Value", bound=np.generic)
 
 CHUNK = 1 << 16  # pixels worked on at once, so that they stay in the processor's cache
 
@@ -75,15 +77,15 @@ class Canvas:
     shape: tuple[int, int]
     margin: int
 
-    def pad(self, values: npt.NDArray[np.generic]) -> FloatArray:
+    def pad(self, values: npt.NDArray[Value]) -> npt.NDArray[Value]:
         """Pad a frame with zeros and flatten it."""
         ny, nx = self.shape
         m = self.margin
-        out = np.zeros((ny + 2 * m, nx + 2 * m))
+        out = np.zeros((ny + 2 * m, nx + 2 * m), dtype=values.dtype)
         out[m : m + ny, m : m + nx] = values
         return out.ravel()
 
-    def crop(self, flat: FloatArray) -> FloatArray:
+    def crop(self, flat: npt.NDArray[Value]) -> npt.NDArray[Value]:
         """Undo :meth:`pad`; the result is a view."""
         ny, nx = self.shape
         m = self.margin

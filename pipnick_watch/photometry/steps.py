@@ -26,6 +26,7 @@ BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
 WEEDINGS = 4  # rounds of dropping what is not believed
+AFTER_DROP = 3  # steps of the fit: what has not settled goes on later
 
 
 def refine_psf(state: State, *, corrected: bool, first: bool = False) -> State:
@@ -54,12 +55,12 @@ def refit(state: State, rounds: int) -> State:
         sources = sources.put(full, x=some.x, y=some.y, flux=some.flux, converged=some.converged)
         glare = np.zeros(canvas.size)
         draw_cores(glare, canvas, psf, some, radius)
-        draw_wings(glare, canvas, psf, some, radius, scene.rms)
+        draw_wings((glare,), canvas, psf, some, radius, scene.rms)
         rest = rest + glare
     plain = np.flatnonzero(~sources.saturated)
     fitted = fit_sources(scene, psf, sources.keep(plain), rest, radius, rounds)
     wings = np.zeros(canvas.size)
-    draw_wings(wings, canvas, psf, fitted, radius, scene.rms)
+    draw_wings((wings,), canvas, psf, fitted, radius, scene.rms)
     model = wings + glare if len(full) else wings.copy()
     draw_cores(model, canvas, psf, fitted, radius)
     return replace(
@@ -77,8 +78,9 @@ def taken_over(sources: Sources, rows: IntArray, fitted: Sources) -> Sources:
 
 
 def refit_around(
-    state: State, new: IntArray, *, dropped: Sources | None = None, around: IntArray | None = None
-) -> State:
+    state: State, new: IntArray, *, dropped: Sources | None = None, around: IntArray | None = None,
+    rounds: int = 6,
+) -> State:  # fmt: skip
     """Fit some sources and those near them, the others held, and draw them anew.
 
     With ``mode = "new"`` the sources of the first detection are always held.
@@ -91,15 +93,17 @@ def refit_around(
         Sources that are no longer among them, but still in the model.
     around : ndarray of int, optional
         Other sources to fit, with those near them.
+    rounds : int
+        Most steps.
     """
     scene, psf, radius = state.scene, state.psf, state.radius
     canvas = scene.canvas
     wanted = new if around is None else np.union1d(new, around)
     some = neighbourhood(state.sources, wanted, 2.0 * radius)
     if dropped is not None and len(dropped):
-        both = state.sources.join(dropped)
-        gone = np.arange(len(state.sources), len(both))
-        near = neighbourhood(both, gone, 2.0 * radius)
+        everyone = state.sources.join(dropped)
+        gone = np.arange(len(state.sources), len(everyone))
+        near = neighbourhood(everyone, gone, 2.0 * radius)
         some = np.union1d(some, near[near < len(state.sources)])
     free = ~state.sources.saturated
     if state.settings.photometry.mode == "new":
@@ -109,13 +113,13 @@ def refit_around(
     if dropped is not None:
         old = old.join(dropped)
     # in place: whole frames are not copied for a few sources
-    wings, model = state.wings, state.model
+    model = state.model
     draw_cores(model, canvas, psf, old, radius, -1.0)
-    fitted = fit_sources(scene, psf, state.sources.keep(some), model, radius, 6)
+    fitted = fit_sources(scene, psf, state.sources.keep(some), model, radius, rounds)
     draw_cores(model, canvas, psf, fitted, radius)
-    for flat in (wings, model):
-        draw_wings(flat, canvas, psf, old, radius, scene.rms, -1.0)
-        draw_wings(flat, canvas, psf, fitted, radius, scene.rms)
+    both = (state.wings, model)
+    draw_wings(both, canvas, psf, old, radius, scene.rms, -1.0)
+    draw_wings(both, canvas, psf, fitted, radius, scene.rms)
     sources = taken_over(state.sources, some, fitted)
     return replace(state, sources=sources)
 
@@ -150,7 +154,8 @@ def drop(state: State, keep: BoolArray) -> State:
         return state
     dropped = state.sources.keep(~keep)
     state = replace(state, sources=state.sources.keep(keep))
-    return refit_around(state, np.zeros(0, dtype=np.int64), dropped=dropped)
+    none = np.zeros(0, dtype=np.int64)
+    return refit_around(state, none, dropped=dropped, rounds=AFTER_DROP)
 
 
 def settle(state: State) -> State:

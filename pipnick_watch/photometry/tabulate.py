@@ -60,10 +60,12 @@ def tabulate(state: State, given: FloatArray | None = None) -> Measurement:
         scene, psf, sources, state.model, errors[:, 2], ref_radius, suspect
     )
     columns = _columns(state, errors, correction)
-    place = np.full(len(sources), -1, dtype=np.int64)
-    place[plain] = np.arange(len(plain))
-    merged = consolidate(columns, place, matrix, correction.factor)
-    _sum_apertures_of_groups(state, columns, merged)
+    merged = None
+    if state.settings.photometry.group:
+        place = np.full(len(sources), -1, dtype=np.int64)
+        place[plain] = np.arange(len(plain))
+        merged = consolidate(columns, place, matrix, correction.factor)
+        _sum_apertures_of_groups(state, columns, merged)
     figures: dict[str, float | int | str] = {
         "n_sources": len(sources), "fwhm": psf.fwhm, "ellipticity": psf.ellipticity,
         "pa": psf.pa, "n_psf": psf.n_stars, "sky": sky.median_level, "sky_rms": sky.median_rms,
@@ -72,7 +74,8 @@ def tabulate(state: State, given: FloatArray | None = None) -> Measurement:
     }  # fmt: skip
     return Measurement(
         catalogue=make_catalogue(state.frame, columns),
-        consolidated=make_catalogue(state.frame, merged), figures=figures, background=sky.level,
+        consolidated=None if merged is None else make_catalogue(state.frame, merged),
+        figures=figures, background=sky.level,
         model=scene.canvas.crop(state.model).copy(),
         psf=view_psf(scene, psf, sources, state.model),
         warnings=_warnings(state, correction, merged),
@@ -89,7 +92,7 @@ def _columns(state: State, errors: FloatArray, correction: ApertureCorrection) -
     window = disk(state.radius)
     index = canvas.indices(ix, iy, window)
     good = scene.good[index]
-    residual = scene.data - model
+    residual = (scene.data[index] - model[index]) * good
     npixfit = good.sum(axis=1).astype(np.int64)
     aperture = state.settings.photometry.aperture_radius
     x_fit, y_fit = moffat_centres(psf, sources.x, sources.y)
@@ -99,7 +102,7 @@ def _columns(state: State, errors: FloatArray, correction: ApertureCorrection) -
     group_id, group_size = friends_of_friends(sources.x, sources.y, GROUP_FWHM * psf.fwhm)
     number = np.empty(n, dtype=np.int64)
     number[np.argsort(-sources.flux, kind="stable")] = np.arange(1, n + 1)
-    core = canvas.indices(ix, iy, disk(max(0.5 * psf.fwhm, 1.0)))
+    centre = int(np.flatnonzero((window.ox == 0) & (window.oy == 0))[0])
     return {
         "group_id": group_id, "group_size": group_size,
         "flags": flag_sources(
@@ -111,12 +114,22 @@ def _columns(state: State, errors: FloatArray, correction: ApertureCorrection) -
         "flux_aper_err": np.sqrt(sums.variance[-1]), "local_bkg": state.sky.level[iy, ix],
         "x_err": errors[:, 0], "y_err": errors[:, 1], "flux_err": errors[:, 2] * correction.factor,
         "id": number, "iter_detected": sources.iteration, "npixfit": npixfit,
-        "qfit": (np.abs(residual[index]) * good).sum(axis=1) / sources.flux,
-        "cfit": (residual * scene.good)[canvas.at(ix, iy)] / sources.flux,
-        "peak": canvas.pad(state.frame.data)[core].max(axis=1, initial=0.0),
+        "qfit": np.abs(residual).sum(axis=1) / sources.flux,
+        "cfit": residual[:, centre] / sources.flux,
+        "peak": _highest(state.frame.data, ix, iy, max(0.5 * psf.fwhm, 1.0)),
         "bkg_rms": np.sqrt(scene.sky_variance[canvas.at(ix, iy)]),
         **{radius_column(radius): alone[k] for k, radius in enumerate(RADII)},
     }  # fmt: skip
+
+
+def _highest(data: FloatArray, ix: IntArray, iy: IntArray, radius: float) -> FloatArray:
+    """Return the highest pixel within ``radius`` of each; what is outside the frame is 0."""
+    ny, nx = data.shape
+    window = disk(radius)
+    column, row = ix[:, None] + window.ox, iy[:, None] + window.oy
+    inside = (column >= 0) & (column < nx) & (row >= 0) & (row < ny)
+    value = np.where(inside, data[row.clip(0, ny - 1), column.clip(0, nx - 1)], 0.0)
+    return np.asarray(value.max(axis=1, initial=0.0))
 
 
 def _sum_apertures_of_groups(state: State, columns: Columns, merged: Columns) -> None:
@@ -138,7 +151,9 @@ def _sum_apertures_of_groups(state: State, columns: Columns, merged: Columns) ->
     merged["flux_aper"][several] = sums[-1]
 
 
-def _warnings(state: State, correction: ApertureCorrection, merged: Columns) -> tuple[str, ...]:
+def _warnings(
+    state: State, correction: ApertureCorrection, merged: Columns | None
+) -> tuple[str, ...]:
     """Say in words what a person should know."""
     found = []
     if len(state.sources) and state.psf.n_stars == 0:
@@ -147,9 +162,9 @@ def _warnings(state: State, correction: ApertureCorrection, merged: Columns) -> 
         found.append(
             f"{correction.n_stars} stars give the aperture correction: it is the model's own"
         )
-    large = np.asarray(merged["group_size"])
+    large = np.zeros(0) if merged is None else np.asarray(merged["group_size"])
     large = large[large > MANY]
-    if state.settings.photometry.group and len(large):
+    if len(large):
         found.append(
             f"{len(large)} groups of more than {MANY} sources, up to {large.max()}, are merged:"
             " those are real stars; see the unconsolidated catalogue"

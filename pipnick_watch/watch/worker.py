@@ -145,8 +145,14 @@ def measure_frame(job: Job) -> Outcome:
             return Outcome(kind="result", result=_failed(job, str(error)))
         except MemoryError:
             return Outcome(kind="result", result=_failed(job, "needs more memory than is allowed"))
-        if frame.sha256 == job.known_sha256:
-            return Outcome(kind="same", size=frame.size, mtime_ns=frame.mtime_ns)
+        if frame.sha256 in job.known:
+            return Outcome(
+                kind="same",
+                size=frame.size,
+                mtime_ns=frame.mtime_ns,
+                sha256=frame.sha256,
+                seconds=time.perf_counter() - started,
+            )
         try:
             measurement = measure(frame, job.settings)
         except MemoryError:
@@ -243,7 +249,7 @@ def _prepare(frame: Frame, measurement: Measurement, settings: Settings) -> Draw
 def _result(job: Job, frame: Frame, measurement: Measurement) -> FrameResult:
     """Turn what was measured into what is published."""
     focus = is_focus(frame.object)
-    group = job.settings.photometry.group
+    merged = measurement.consolidated
     return FrameResult(
         frame=job.name,
         object=frame.object,
@@ -263,7 +269,7 @@ def _result(job: Job, frame: Frame, measurement: Measurement) -> FrameResult:
             "wcs": "",
         },
         catalogue=table_lines(measurement.catalogue, CATALOGUE),
-        consolidated=table_lines(measurement.consolidated, CATALOGUE) if group else None,
+        consolidated=None if merged is None else table_lines(merged, CATALOGUE),
     )
 
 
