@@ -10,12 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipnick_watch.scripting import (
-        adjust_global_logger,
-        measure_frame,
-        photometry_all,
-        plot_frame,
-    )
+    from pipnick_watch.logs import adjust_global_logger
+    from pipnick_watch.scripting import measure_frame, photometry_all, plot_frame
 
 __version__ = "0.1.0"
 __all__ = [
@@ -30,5 +26,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import what is public when it is asked for: ``import pipnick_watch`` is instant."""
     if name in __all__:
-        return getattr(importlib.import_module("pipnick_watch.scripting"), name)
+        room = "logs" if name == "adjust_global_logger" else "scripting"
+        return getattr(importlib.import_module(f"pipnick_watch.{room}"), name)
     raise AttributeError(f"module 'pipnick_watch' has no attribute {name!r}")

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
 
-__all__ = ["LEVELS", "about", "open_log_file", "start_logging"]
+from pipnick_watch.errors import UsageError
+
+__all__ = ["LEVELS", "about", "adjust_global_logger", "open_log_file", "start_logging"]
 
 LEVELS = {
     1: logging.CRITICAL,
@@ -32,6 +34,8 @@ class _Line(logging.Formatter):
     """One record as one line; what came from a file cannot steer the terminal."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
+        if record.name == "py.warnings":  # comes with the source line below it
+            record.message = " ".join(record.message.split())
         record.message = (_about.get() + record.message).translate(_UNPRINTABLE)
         return super().formatMessage(record)
 
@@ -121,3 +125,28 @@ def start_logging(level: int, file: Path | None) -> None:
     logging.getLogger("filelock").setLevel(logging.WARNING)
     if trouble:
         logging.getLogger(__name__).warning("%s", trouble)
+
+
+def adjust_global_logger(log_level: str = "INFO", name: str = "all_others") -> None:
+    """Send what is logged to the console, and all of it to a file.
+
+    The handlers of the root logger are replaced. The file is ``log_<name>.log`` in the working
+    directory, with the last part of a dotted name; it is written at DEBUG and rotates.
+
+    Parameters
+    ----------
+    log_level : {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}
+        Of the console.
+    name : str
+        The caller's ``__name__``.
+
+    Raises
+    ------
+    UsageError
+        There is no such level.
+    """
+    level = {logging.getLevelName(one): one for one in LEVELS.values()}.get(str(log_level).upper())
+    if level is None:
+        raise UsageError(f"{log_level!r}: no such level; DEBUG, INFO, WARNING, ERROR or CRITICAL")
+    last = name.rpartition(".")[2].replace("/", "_")
+    start_logging(level, Path(f"log_{last}.log"))

@@ -158,6 +158,28 @@ def test_the_nights_file_holds_for_the_function_too(night: Path) -> None:
     assert len(photometry_all(night, excl_objs=["simb"])) == 2
 
 
+def test_none_is_an_empty_list(night: Path) -> None:
+    """Nothing to exclude may be spelled None."""
+    assert len(photometry_all(night, excl_files=None, excl_objs=None)) == 4  # type: ignore[arg-type]
+
+
+def test_a_warning_is_one_line_of_the_log(tmp_path: Path) -> None:
+    """A warning of Python's comes with its source line; both stand in one line of the log."""
+    code = """
+import warnings
+from pipnick_watch import adjust_global_logger
+adjust_global_logger("warning", "night.notes")
+warnings.warn("look\\nhere")
+"""
+    script(code, tmp_path)
+    (line,) = (tmp_path / "said.txt").read_text().splitlines()
+    assert "UserWarning: look here" in line
+    assert "\\x0a" not in line
+    assert "UserWarning" in (tmp_path / "log_notes.log").read_text()
+    with pytest.raises(UsageError, match="no such level"):
+        pipnick_watch.adjust_global_logger("LOUD")
+
+
 def test_what_is_wrong_is_said(tmp_path: Path, night: Path) -> None:
     """A missing folder, an unknown option and an impossible value each raise one line."""
     with pytest.raises(UsageError, match="no such folder"):
@@ -212,10 +234,12 @@ def test_measure_frame_uses_the_frames_solution(night: Path) -> None:
 
 
 def test_plot_frame_gives_a_figure(night: Path) -> None:
-    """The figure is matplotlib's own, and pyplot was not needed."""
+    """The figure is matplotlib's own, a notebook shows it, and pyplot was not needed."""
     figure = plot_frame(night / "reduced" / FIRST)
     assert isinstance(figure, mpl.figure.Figure)
     assert figure.axes
+    # what a notebook asks the value of a cell for
+    assert figure._repr_png_().startswith(b"\x89PNG")
 
 
 def test_the_import_is_instant() -> None:

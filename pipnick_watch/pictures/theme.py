@@ -1,5 +1,6 @@
 """What all pictures look like: dark, so that eyes stay adapted; colours that all can tell apart."""
 
+import io
 import math
 import os
 from datetime import datetime, timedelta
@@ -53,10 +54,19 @@ SHARPNESS = 1.3
 """Dots of the file for each screen pixel."""
 
 
+class _Picture(Figure):
+    """A figure that a notebook shows as the value of a cell, though pyplot was never asked."""
+
+    def _repr_png_(self) -> bytes:
+        drawn = io.BytesIO()
+        self.savefig(drawn, format="png", dpi=self.dpi)
+        return drawn.getvalue()
+
+
 def new_figure() -> Figure:
     """Make an empty figure of WIDTH × HEIGHT pixels on the screen; the file has more of them."""
     inch = 72.0 / POINTS
-    figure = Figure(figsize=(WIDTH / inch, HEIGHT / inch), dpi=inch * SHARPNESS, facecolor=GROUND)
+    figure = _Picture(figsize=(WIDTH / inch, HEIGHT / inch), dpi=inch * SHARPNESS, facecolor=GROUND)
     FigureCanvasAgg(figure)
     return figure
 

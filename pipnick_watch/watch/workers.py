@@ -7,13 +7,16 @@ frame is known, and a hung one can be killed without touching the others.
 import logging
 import multiprocessing
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from types import ModuleType
+from multiprocessing import resource_tracker
+from types import FrameType, ModuleType
 from typing import Any, TypeVar
 
 from pipnick_watch.watch import jobs
@@ -83,6 +86,31 @@ class _Slot:
 
 
 @contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Let Ctrl-C wait until the processes started within stand, and keep it from them.
+
+    It is for this process to handle: the server that workers come from would be killed by it
+    while it does its imports, and a worker that nobody waits for any more would complain.
+    """
+    waiting: list[tuple[int, FrameType | None]] = []
+    old = signal.getsignal(signal.SIGINT)
+    ours = old is not None and threading.current_thread() is threading.main_thread()
+    resource_tracker.ensure_running()  # its start would lift the mask
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # new processes inherit it
+    if ours:
+        # other threads may take the signal all the same
+        signal.signal(signal.SIGINT, lambda *what: waiting.append(what))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if ours:
+            signal.signal(signal.SIGINT, old)
+        if waiting and callable(old):
+            old(*waiting[0])
+
+
+@contextmanager
 def _main_hidden() -> Iterator[None]:
     """Keep a new process from running the caller's script again: no task of ours is in it."""
     main = sys.modules["__main__"]
@@ -107,7 +135,13 @@ class WorkerPool(Pool):
         # Never fork: this process runs threads. The server is single-threaded.
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([PRELOAD])
-        self._slots = [_Slot(self._context) for _ in range(n_workers)]
+        self._slots: list[_Slot] = []
+        try:
+            with _interrupts_held():
+                self._slots += [_Slot(self._context) for _ in range(n_workers)]
+        except BaseException:
+            self.shutdown(wait=False, cancel_futures=True)
+            raise
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Give the task to a free worker, or to the first one when all are busy.
@@ -172,7 +206,8 @@ class WorkerPool(Pool):
     def _renew(self, number: int) -> _Slot:
         logger.debug("worker %d is started anew", number)
         try:
-            self._slots[number] = _Slot(self._context)
+            with _interrupts_held():
+                self._slots[number] = _Slot(self._context)
         except EOFError as error:
             raise OSError("the server that starts the workers has ended") from error
         return self._slots[number]
