@@ -188,6 +188,48 @@ def test_renamed_frame_takes_its_lines_along(night, tmp_path):
     assert len(lines(night)) == 6
 
 
+@pytest.mark.parametrize("group", [False, True])
+def test_a_renamed_frame_is_taken_over_from_its_catalogue(tmp_path, group):
+    """It comes to what measuring it would, without its old name's solution."""
+    records = Records(tmp_path, group=group)
+    put(tmp_path, "X_V/d1_red.fits", "same")
+    records.recover()
+    assert records.publish(result_of("X_V/d1_red.fits", "same", group=group, sky=(1.0, 2.0)))
+    new = 'else where/=d"9,_red.fits'
+    (tmp_path / "reduced/else where").mkdir()
+    assert records.taken_over(new, "same", "s") is None
+    os.rename(tmp_path / "reduced/X_V/d1_red.fits", tmp_path / "reduced" / new)
+    assert [entry.frame for entry in records.gone(new, 4, 1)] == ["X_V/d1_red.fits"]
+    assert records.gone(new, 4, 2) == records.gone("X_V/d1_red.fits", 4, 1) == []
+    taken = records.taken_over(new, "same", "s")
+    wanted = result_of(new, "same", group=group)
+    assert {**taken.facts} == {**wanted.facts, "wcs": "", **{
+        name: taken.facts[name] for name in taken.facts.keys() - wanted.facts.keys()
+    }}  # fmt: skip
+    assert (taken.catalogue, taken.consolidated) == (wanted.catalogue, wanted.consolidated)
+    assert records.publish(taken)
+    check(tmp_path)
+    assert records.taken_over(new, "same", "s") is None
+
+
+def test_what_was_measured_otherwise_or_is_torn_is_not_taken_over(night, tmp_path):
+    """Other settings, another version, a cut catalogue, none: the renamed frame is measured."""
+    publish(night, "X_V/d1_red.fits", "same")
+    os.rename(tmp_path / "reduced/X_V/d1_red.fits", tmp_path / "reduced/X_V/d9_red.fits")
+    new = "X_V/d9_red.fits"
+    assert night.taken_over(new, "same", "other") is None
+    assert night.taken_over(new, "another", "s") is None
+    assert Records(tmp_path, version="0").taken_over(new, "same", "s") is None
+    assert Records(tmp_path, group=True).taken_over(new, "same", "s") is None
+    assert night.taken_over(new, "same", "s") is not None
+    path = night.catalogue("X_V/d1_red.fits")
+    content = path.read_bytes()
+    path.write_bytes(content[: content[:-1].rfind(b"\n") + 1])
+    assert night.taken_over(new, "same", "s") is None
+    path.unlink()
+    assert night.taken_over(new, "same", "s") is None
+
+
 def test_equal_bytes_at_two_places_are_two_frames(night, tmp_path):
     """A copy is a frame of its own; a removed frame keeps its lines."""
     publish(night, "X_V/d1_red.fits", "same")

@@ -46,6 +46,7 @@ class NightLog:
         self._members: dict[str, dict[str, None]] = {}
         self._by_hash: dict[str, dict[str, None]] = {}
         self._by_identity: dict[str, dict[str, None]] = {}
+        self._by_look: dict[tuple[int | None, int | None], dict[str, None]] = {}
         self._stems: dict[tuple[str, str, str], str] = {}
         self._stale: dict[tuple[Kind, str, str, str], None] = {}
         self._unreadable: list[str] = []
@@ -92,6 +93,7 @@ class NightLog:
         if before is not None:
             self._members.get(before.object, {}).pop(frame, None)
             self._by_hash.get(before.sha256, {}).pop(frame, None)
+            self._by_look.get((before.size, before.mtime_ns), {}).pop(frame, None)
         self.entries[frame] = entry
         if entry.status == "done":
             self._take_catalogue(entry)
@@ -99,6 +101,7 @@ class NightLog:
             self._members.setdefault(entry.object, {})[frame] = None
         if entry.sha256:
             self._by_hash.setdefault(entry.sha256, {})[frame] = None
+            self._by_look.setdefault((entry.size, entry.mtime_ns), {})[frame] = None
         self._by_identity.setdefault(frame_identity(frame), {})[frame] = None
         self._bytes["unconsolidated", entry.object] = entry.csv_bytes
         if entry.consol_bytes is not None:
@@ -161,6 +164,10 @@ class NightLog:
     def with_hash(self, sha256: str) -> list[str]:
         """List the frames whose last row has this hash."""
         return list(self._by_hash.get(sha256, ()))
+
+    def with_look(self, size: int, mtime_ns: int) -> list[str]:
+        """List the frames whose files had this size and time."""
+        return list(self._by_look.get((size, mtime_ns), ()))
 
     def same_identity(self, frame: str) -> list[str]:
         """List the other files of the same folder and stem that have rows."""

@@ -21,6 +21,7 @@ __all__ = [
     "has_our_header",
     "places_of",
     "read_lines",
+    "with_frame",
     "with_sky",
     "write_lines",
 ]
@@ -131,6 +132,21 @@ def differ_in_sky_only(path: Path, new: bytes) -> bool:
         return rest(read_lines(path)) == rest(new)
     except CatalogueGoneError:
         return False
+
+
+def with_frame(lines: bytes, frame: str) -> str:
+    """Write a catalogue's lines for a frame's new name, without ``ra`` and ``dec``."""
+    written = []
+    for row in csv.reader(io.StringIO(lines.decode(), newline=""), strict=True):
+        texts = [
+            cells.text_cell(cells.text_value(text)) if column.kind == "text" else text
+            for text, column in zip(row, CATALOGUE, strict=True)
+        ]
+        texts[_FRAME] = cells.text_cell(frame)
+        for place in _SKY:
+            texts[place] = cells.cell(None, CATALOGUE[place])
+        written.append(",".join(texts) + "\n")
+    return "".join(written)
 
 
 def places_of(lines: str) -> tuple[FloatArray, FloatArray]:

@@ -1,16 +1,33 @@
 """What a frame's outcome changes in the records: its own row, and those it takes the place of."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pipnick_watch.records.commit import Change
 from pipnick_watch.records.entry import Entry
 from pipnick_watch.records.layout import Kind
 from pipnick_watch.records.nightlog import RENAMED, NightLog
-from pipnick_watch.records.objectcsv import CatalogueGoneError, first_frame, read_lines
+from pipnick_watch.records.objectcsv import (
+    CatalogueGoneError,
+    first_frame,
+    read_lines,
+    with_frame,
+)
 from pipnick_watch.records.result import FrameResult
 
-__all__ = ["change_of", "is_recorded", "standing", "stays_in_place", "superseded"]
+__all__ = [
+    "change_of",
+    "gone",
+    "is_recorded",
+    "standing",
+    "stays_in_place",
+    "superseded",
+    "under_new_name",
+]
+
+_OF_THE_ROW = {"frame", "object", "filter", "status", "reason", "version", "recorded_at", "wait_s",
+               "latency_s", "csv_bytes", "consol_bytes", "wcs"}  # fmt: skip
+"""What a row says of its frame's name and of its own making, and not of what was measured."""
 
 
 def is_recorded(entry: Entry, result: FrameResult, version: str) -> bool:
@@ -72,17 +89,57 @@ def superseded(log: NightLog, result: FrameResult) -> Iterator[Change]:
     before = log.entries.get(result.frame)
     known = before is not None and before.sha256 == sha256 and not before.reason.startswith(RENAMED)
     if sha256 and not known:
-        for frame in log.with_hash(sha256):
-            entry = log.entries[frame]
-            moved = frame != result.frame and entry.status == "done"
-            if moved and not os.path.lexists(log.layout.frame_path(frame)):
-                yield Change.of(entry, status="excluded", reason=RENAMED + result.frame)
+        for entry in gone(log, result.frame, log.with_hash(sha256)):
+            yield Change.of(entry, status="excluded", reason=RENAMED + result.frame)
     if result.status == "done":
         for frame in log.same_identity(result.frame):
             entry = log.entries[frame]
             if entry.status == "done":
                 reason = f"same frame as {result.frame}"
                 yield Change.of(entry, status="excluded", reason=reason)
+
+
+def gone(log: NightLog, frame: str, among: Iterable[str]) -> list[Entry]:
+    """Find the done frames among these, other than this one, whose files are gone."""
+    others = [log.entries[one] for one in among if one != frame]
+    return [
+        entry
+        for entry in others
+        if entry.status == "done" and not os.path.lexists(log.layout.frame_path(entry.frame))
+    ]
+
+
+def under_new_name(log: NightLog, entry: Entry, frame: str, *, group: bool) -> FrameResult | None:
+    """Make the outcome of a renamed frame from its old catalogue; None where that is not whole.
+
+    It is without positions on the sky: a solution belongs to a name, and the new name's comes as
+    late ones do.
+    """
+    if standing(log, entry) is None or (group and entry.consol_bytes is None):
+        return None
+
+    def lines_of(kind: Kind) -> str:
+        return with_frame(read_lines(log.catalogue(entry, kind)), frame)
+
+    try:
+        lines = lines_of("unconsolidated")
+        consolidated = lines_of("consolidated") if group else None
+    except CatalogueGoneError:
+        return None
+    facts = {
+        name: value
+        for name, value in entry.facts.items()
+        if name not in _OF_THE_ROW and value is not None
+    }
+    return FrameResult(
+        frame=frame,
+        object=entry.object,
+        filter=entry.filter,
+        status="done",
+        facts={**facts, "wcs": ""},
+        catalogue=lines,
+        consolidated=consolidated,
+    )
 
 
 def stays_in_place(log: NightLog, result: FrameResult) -> bool:

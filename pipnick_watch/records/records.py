@@ -16,10 +16,12 @@ from pipnick_watch.records.nightlog import NightLog
 from pipnick_watch.records.objectcsv import differ_in_sky_only, write_lines
 from pipnick_watch.records.outcomes import (
     change_of,
+    gone,
     is_recorded,
     standing,
     stays_in_place,
     superseded,
+    under_new_name,
 )
 from pipnick_watch.records.publishing import make_folder
 from pipnick_watch.records.recovery import reconcile
@@ -106,6 +108,36 @@ class Records:
             if entry is None or (kind == "consolidated" and entry.consol_bytes is None):
                 return None
             return self._log.catalogue(entry, kind)
+
+    def gone(self, frame: str, size: int, mtime_ns: int) -> list[Entry]:
+        """List the done frames whose files had this size and time and are gone."""
+        with self._mutex:
+            self._log.refresh()
+            return gone(self._log, frame, self._log.with_look(size, mtime_ns))
+
+    def taken_over(self, frame: str, sha256: str, settings: str) -> FrameResult | None:
+        """Give what a renamed frame comes to, from the catalogue of its older name.
+
+        Parameters
+        ----------
+        frame : str
+            Its name now.
+        sha256, settings : str
+            Its content, and what it is to be measured with.
+
+        Returns
+        -------
+        FrameResult or None
+            To be published; None when no such catalogue stands, so that it must be measured.
+        """
+        with self._mutex:
+            self._log.refresh()
+            for entry in gone(self._log, frame, self._log.with_hash(sha256)):
+                if (entry.settings, entry.version) == (settings, self.version):
+                    result = under_new_name(self._log, entry, frame, group=self.group)
+                    if result is not None:
+                        return result
+        return None
 
     def publish(
         self, result: FrameResult, *, since: float | None = None, force: bool = False

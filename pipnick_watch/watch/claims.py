@@ -8,6 +8,7 @@ from pipnick_watch.records import Entry, Records, same_frames
 from pipnick_watch.records.layout import frame_identity
 from pipnick_watch.settings import Settings
 from pipnick_watch.watch.exclusions import Exclusions
+from pipnick_watch.watch.ready import Candidate
 from pipnick_watch.watch.scan import Seen, can_be_read, see
 
 __all__ = ["Claims"]
@@ -101,11 +102,21 @@ class Claims:
         same = (entry.size, entry.mtime_ns) == (seen.size, seen.mtime_ns)
         return entry.status == "excluded" and same and entry.frame not in self.redo
 
-    def known_hash(self, name: str, entry: Entry | None) -> str:
-        """Give the hash of content that need not be measured, only its time noted."""
-        if entry is None or entry.status != "done" or name in self.redo:
-            return ""
-        return entry.sha256 if not self._once or self.current(entry) else ""
+    def known_hashes(self, one: Candidate) -> tuple[str, ...]:
+        """Give the hashes of content that need not be measured.
+
+        That is what is recorded of this file, if only its time has changed, and what is recorded
+        of files that are gone and had its size and time: it may be one of them, renamed.
+        """
+        if one.afresh or one.name in self.redo or one.seen is None:
+            return ()
+        entry = self.records.entry(one.name)
+        known = [old.sha256
+                 for old in self.records.gone(one.name, one.seen.size, one.seen.mtime_ns)
+                 if self.current(old)]  # fmt: skip
+        if entry is not None and entry.status == "done" and (not self._once or self.current(entry)):
+            known.append(entry.sha256)
+        return tuple(known)
 
     def current(self, entry: Entry) -> bool:
         """Tell whether an entry was made with these settings by this version."""

@@ -92,18 +92,27 @@ class Fates:
         if excluded:  # while it was measured
             self.settle(one, "excluded", excluded)
             return
+        if outcome.kind == "same":
+            entry = self.records.entry(one.name)
+            if entry is not None and entry.sha256 == outcome.sha256 and entry.status == "done":
+                self._touch(one, outcome)
+                return
+            result = self.records.taken_over(one.name, outcome.sha256, self.claims.fingerprint)
+            if result is None:
+                one.afresh = True
+                self.backlog.wait(one)
+                return
+            about = {"size": outcome.size, "mtime_ns": outcome.mtime_ns}
+            facts = {**result.facts, **about, "measure_s": outcome.seconds}
+            result = dataclasses.replace(result, facts=facts)
+            logger.info("%s: was renamed; its rows move with it", one.name)
+        else:
+            assert outcome.result is not None
+            result = outcome.result
         self.claims.deal_with(one.name, one.seen)
         self.backlog.drop(one)
-        if outcome.kind == "same":
-            try:
-                self.records.touch(one.name, outcome.size, outcome.mtime_ns)
-            except (OSError, RecordsError) as error:
-                self.outbox.refuse(str(error))  # the next scan finds its time changed once more
-            return
-        assert outcome.result is not None
         if outcome.refused:
             self.solutions.refuse(one.name, outcome.refused)
-        result = outcome.result
         logger.debug("%s: %s: %s", one.name, result.status, result.facts)
         if result.status == "done":
             result = dataclasses.replace(result, reason=self.exclusions.kept_out(one.name))
@@ -115,6 +124,15 @@ class Fates:
                 outcome=outcome,
             )
         )
+
+    def _touch(self, one: Candidate, outcome: Outcome) -> None:
+        """Note that a file's time has changed, and its content has not."""
+        self.claims.deal_with(one.name, one.seen)
+        self.backlog.drop(one)
+        try:
+            self.records.touch(one.name, outcome.size, outcome.mtime_ns)
+        except (OSError, RecordsError) as error:
+            self.outbox.refuse(str(error))  # the next scan finds its time changed once more
 
     def _put_off(self, one: Candidate, reason: str) -> None:
         """Look again at a frame that its worker could not read, unless that lasts."""

@@ -101,6 +101,8 @@ class Gallery:
             self._prepared.append(
                 _Prepared(frame=result.frame, drawing=outcome.drawing, folder=folder, stem=stem)
             )
+        elif self.wanted and (missing := self._lacks(result)) is not None:
+            self._missing[result.frame] = missing  # it was renamed: its picture shows its name
 
     def find_missing(self) -> Task:
         """Queue, in slices, the pictures that frames should have and have not: to be redrawn."""
@@ -119,9 +121,9 @@ class Gallery:
         """Tell whether a frame's pictures are being drawn, or will be from what is at hand."""
         return frame in self._drawing.values() or any(one.frame == frame for one in self._prepared)
 
-    def _lacks(self, entry: Entry) -> _Missing | None:
+    def _lacks(self, of: FrameResult | Entry) -> _Missing | None:
         """Find out which of its pictures a frame has not."""
-        folder, stem = self._place(entry)
+        folder, stem = self._place(of)
         plots = self.settings.plots
         final = plots.final and not (folder / f"{stem}_sources.png").exists()
         inters = plots.inters and not (folder / f"{stem}_groups_1.png").exists()

@@ -43,15 +43,16 @@ class Job:
     settings : Settings
     solution : Path or None
         The astrometric solution, where there is one.
-    known_sha256 : str
-        Hash of the content that is recorded already; a file with this content is not measured.
+    known : tuple of str
+        Hashes of content whose rows are there already, under this name or an older one; a file
+        with such a content is not measured.
     """
 
     path: Path
     name: str
     settings: Settings
     solution: Path | None = None
-    known_sha256: str = ""
+    known: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,13 +85,13 @@ class Outcome:
     Attributes
     ----------
     kind : {"result", "same", "not ready"}
-        ``same``: the content is what is recorded already. ``not ready``: locked, or written to
+        ``same``: the content is one whose rows are there. ``not ready``: locked, or written to
         while it was read.
     reason : str
         Why it is not ready.
     result : FrameResult or None
-    size, mtime_ns : int
-        Of the file that was read, when the kind is ``same``.
+    size, mtime_ns, sha256, seconds : int, int, str, float
+        Of the file that was read, and how long that took, when the kind is ``same``.
     drawing : Drawing or None
     refused : str
         Why the astrometric solution was not used, where there is one.
@@ -105,6 +106,8 @@ class Outcome:
     result: FrameResult | None = None
     size: int = 0
     mtime_ns: int = 0
+    sha256: str = ""
+    seconds: float = 0.0
     drawing: Drawing | None = None
     refused: str = ""
     warnings: tuple[str, ...] = ()

@@ -75,6 +75,8 @@ class Candidate:
         Its lock was reported.
     tries : int
         Failures of workers in a row.
+    afresh : bool
+        The rows of its older name are not to be had: it is measured.
     due : float
         When to look again.
     reason : str
@@ -94,6 +96,7 @@ class Candidate:
     locked_since: float | None = None
     stuck: bool = False
     tries: int = 0
+    afresh: bool = False
     due: float = 0.0
     reason: str = "new"
 
@@ -115,7 +118,7 @@ def look(one: Candidate, now: float, camera: Camera, limits: Limits) -> Verdict:
         return Verdict.GONE
     if seen != one.seen:
         one.seen, one.changed_at = seen, now
-        one.settled_at, one.outline, one.tries = None, None, 0
+        one.settled_at, one.outline, one.tries, one.afresh = None, None, 0, False
     if one.settled_at is None:
         if hinted is None and now - one.changed_at < SETTLE_S:
             return _wait(one, "growing", one.changed_at + SETTLE_S)

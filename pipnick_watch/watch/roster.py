@@ -117,5 +117,5 @@ class Roster:
             settings=self.settings,
             # a broken solution can kill the worker: the frame must not fail for it
             solution=None if one.tries else self.gate.solution(one),
-            known_sha256=self.claims.known_hash(one.name, self.records.entry(one.name)),
+            known=self.claims.known_hashes(one),
         )

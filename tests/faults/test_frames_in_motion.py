@@ -1,12 +1,14 @@
 """Frames that are written, renamed, replaced and removed while they are looked at."""
 
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
 
 import pytest
 from live_night import Live
+from solutions import solve
 
 from conftest import command, land, night_rows, rows, statuses
 from pipnick_watch.watch.workers import WorkerPool
@@ -158,13 +160,14 @@ def test_a_frame_replaced_while_it_is_measured_is_measured_again_at_once(
 
 
 def test_renamed_removed_and_replaced_frames(
-    frames: dict[str, bytes], maindir: Path, pool: WorkerPool
+    frames: dict[str, bytes], maindir: Path, pool: WorkerPool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A renamed frame's rows move with it, a removed one's stay, a replaced one's are superseded.
 
-    A touch, and a copy over itself, change nothing.
+    The renamed one is not measured again. A touch, and a copy over itself, change nothing.
     """
     moved, gone, replaced, other = frames
+    caplog.set_level("INFO")
     with Live(maindir, pool, rescan_s=0.5) as live:
         for frame, content in frames.items():
             land(maindir, frame, content)
@@ -176,6 +179,7 @@ def test_renamed_removed_and_replaced_frames(
         land(maindir, replaced, frames[other])
         (maindir / "reduced" / other).touch()
         live.until_done(new)
+        assert f"{new}: was renamed; its rows move with it" in caplog.messages
         live.until(lambda: len(log_rows(maindir, replaced)) >= 2, "the new reduction's row")
         live.until_quiet()
         live.run(1.5)
@@ -227,3 +231,54 @@ def test_a_failed_frame_whose_time_alone_changes_is_not_measured_for_ever(
     for flags in ((), ("--thresh", "9"), ("--thresh", "9")):
         ran = command("pipnick-watch", maindir, "--once", "--no-plots", *flags, timeout=30)
         assert ran.returncode == 1, ran.stderr
+
+
+def without(found: dict[str, list[tuple[str, ...]]], *frames: str) -> object:
+    """Leave out of a night's rows those of frames.csv that old names have."""
+    log = [row for row in found["frames.csv"] if row[0] not in frames]
+    return {**found, "frames.csv": log}
+
+
+def test_renamed_frames_come_to_what_once_gives_and_are_not_measured_again(
+    frames: dict[str, bytes], maindir: Path, tmp_path: Path
+) -> None:
+    """A new name, another folder, a solution that stays behind: the rows are a fresh --once's."""
+    for frame, content in frames.items():
+        land(maindir, frame, content)
+        solve(maindir, frame)
+    assert command("pipnick-watch", maindir, "--once", "-g", "--no-plots").returncode == 0
+    renamed, moved, *_ = frames
+    names = {renamed: "SIM-A_V/d77_red.fits", moved: "else where/=d,1002_red.fits"}
+    (maindir / "reduced" / "else where").mkdir()
+    for old, new in names.items():
+        (maindir / "reduced" / old).rename(maindir / "reduced" / new)
+    ran = command("pipnick-watch", maindir, "--once", "-g", "--no-plots")
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stderr.count("was renamed; its rows move with it") == 2
+    fresh = tmp_path / "fresh" / "night"
+    for frame, content in frames.items():
+        land(fresh, names.get(frame, frame), content)
+        solve(fresh, frame)
+    assert command("pipnick-watch", fresh, "--once", "-g", "--no-plots").returncode == 0
+    assert without(night_rows(maindir), *names) == night_rows(fresh)
+    ran = command("pipnick-watch", maindir, "--once", "-g", "--no-plots")
+    assert "0 frames done" in ran.stderr, ran.stderr
+
+
+def test_a_renamed_frame_whose_catalogue_is_gone_is_measured(
+    frames: dict[str, bytes], maindir: Path, pool: WorkerPool
+) -> None:
+    """With nothing to take over, and with a name that is there still, it is measured."""
+    old, copied, *_ = frames
+    new, copy = "SIM-A_V/d77_red.fits", "SIM-A_V/d78_red.fits"
+    with Live(maindir, pool, rescan_s=600.0) as live:
+        for frame in (old, copied):
+            land(maindir, frame, frames[frame])
+        live.until_done(old, copied)
+        (maindir / "photometric/unconsolidated/SIM-A_V/d1001_photsrcs.csv").unlink()
+        (maindir / "reduced" / old).rename(maindir / "reduced" / new)
+        shutil.copy2(maindir / "reduced" / copied, maindir / "reduced" / copy)
+        live.until_done(new, copy)
+        live.until_quiet()
+    assert statuses(maindir) == {old: "excluded", copied: "done", new: "done", copy: "done"}
+    assert all(catalogue(maindir, frame) for frame in (new, copied, copy))

@@ -53,7 +53,7 @@ def live_through(maindir):
     publish("X_V/d3_red.fits", "three", name="Y")
     records.include(["X_V/d6_red.fits"])
     os.rename(maindir / "reduced/X_V/d7_red.fits", maindir / "reduced/X_V/moved.fits")
-    records.publish(result_of("X_V/moved.fits", "seven", group=True), since=0.0)
+    records.publish(records.taken_over("X_V/moved.fits", "seven", "s"), since=0.0)
     solve(records)
 
 
@@ -87,7 +87,10 @@ def finish(maindir):
             and entry.object == how.get("name", "X")
             and (entry.status == "done" or frame in EXCLUDED)
         )
-        if not same:
+        taken = None if same else records.taken_over(frame, how["content"], "s")
+        if taken is not None:
+            records.publish(taken, since=0.0)
+        elif not same:
             records.publish(result_of(frame, group=True, **how), since=0.0)
     records.exclude(EXCLUDED)
     solve(records)
