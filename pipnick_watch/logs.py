@@ -23,7 +23,6 @@ LEVELS = {
 """Upstream's numbers of verbosity."""
 
 _JOURNAL = {"CRITICAL": 2, "ERROR": 3, "WARNING": 4, "INFO": 6, "DEBUG": 7}
-_UNPRINTABLE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 _CHATTER = ("matplotlib", "PIL", "apscheduler", "asyncio")
 
 
@@ -36,8 +35,18 @@ class _Line(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:
         if record.name == "py.warnings":  # comes with the source line below it
             record.message = " ".join(record.message.split())
-        record.message = (_about.get() + record.message).translate(_UNPRINTABLE)
+        record.message = _in_print(_about.get() + record.message)
         return super().formatMessage(record)
+
+
+def _in_print(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escape(ord(char)) for char in text)
+
+
+def _escape(code: int) -> str:
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 
 class _JournalLine(_Line):

@@ -1,6 +1,7 @@
 """Broken and hostile frames and headers: bounded, named, and no hindrance to the good ones."""
 
 import os
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from astropy.io import fits
 from live_night import Live
 
-from conftest import Daemon, land, rows, statuses
+from conftest import BIN, Daemon, land, rows, statuses
 from pipnick_watch.watch.workers import WorkerPool
 
 OBJECTS = [
@@ -163,3 +164,75 @@ def test_hostile_object_names(maindir: Path, pool: WorkerPool, outside: None) ->
     assert set(statuses(maindir).values()) == {"done"}
     for path in (maindir / "photometric").rglob("*"):
         assert path.resolve().is_relative_to(maindir.resolve())
+
+
+WORDS = {
+    "nul": b"a\0b",
+    "newline": b"a\nb\r,c",
+    "ansi": b"\x1b[31mred\x1b]0;title\x07",
+    "c1": b"\x9b2J\x85x",
+    "html": b"<script>alert(1)</script>",
+    "quotes": b'"><img src=x>&amp;',
+}
+"""What OBJECT and the other words of a header say here."""
+
+
+def worded(content: bytes, **words: bytes) -> bytes:
+    """Write these bytes as the texts of cards, whatever a header may hold."""
+    for keyword, word in words.items():
+        start = content.index(keyword.ljust(8).encode() + b"= ")
+        card = keyword.ljust(8).encode() + b"= '" + word.ljust(8) + b"'"
+        content = content[:start] + card.ljust(80) + content[start + 80 :]
+    return content
+
+
+def controls(text: bytes) -> set[str]:
+    """Find the control characters but newlines."""
+    found = set(text.decode(errors="surrogateescape"))
+    return {char for char in found if not char.isprintable() and char != "\n"}
+
+
+def test_control_characters_and_markup_in_headers_and_names(
+    frames: dict[str, bytes], maindir: Path, outside: None
+) -> None:
+    """NUL, newline, escapes and HTML are inert in console, log, CSVs, table, status and page.
+
+    Outcome: every frame is done and its picture drawn; one whose BUNIT is odd is failed, and its
+    reason is one line too; a name that no terminal can show is ignored with a log line.
+    """
+    content = next(iter(frames.values()))
+    names = {}
+    for name, word in WORDS.items():
+        names[f"odd_V/{name}_red.fits"] = worded(content, OBJECT=word, FILTNAM=word[:8])
+    names["<b onclick='alert(2)'>_V/$x^{$&lt;_red.fits"] = content
+    for frame, bytes_ in names.items():
+        land(maindir, frame, bytes_)
+    land(maindir, "odd_V/unit_red.fits", worded(content, BUNIT=b"adu\x1b[2J\n<b>"))
+    for odd in (b"d\xff.fits", b"d\x1b[2J.fits", b"d\n.fits"):
+        Path(os.fsdecode(bytes(maindir) + b"/reduced/odd_V/" + odd)).write_bytes(content)
+    once = subprocess.run(
+        [BIN / "pipnick-watch", maindir, "--once"], capture_output=True, timeout=100, check=False
+    )
+    assert once.returncode == 1, once.stderr
+    status = subprocess.run(
+        [BIN / "pipnick-watch", maindir, "--status"], capture_output=True, timeout=100, check=False
+    )
+    assert b"Traceback" not in once.stderr + status.stderr
+    assert once.stderr.count(b"ignored") == 3
+    photometric = maindir / "photometric"
+    texts = {
+        path: path.read_bytes()
+        for path in [maindir / "astrometry_files.tbl", *photometric.rglob("*")]
+        if path.suffix in (".csv", ".log", ".tbl", ".html", ".json")
+    }
+    assert {path.suffix for path in texts} >= {".csv", ".log", ".tbl", ".html"}
+    for what, text in {**texts, "console": once.stderr, "status": status.stdout}.items():
+        assert not controls(text), (what, controls(text))
+    page = (photometric / "index.html").read_text()
+    assert "<script>alert" not in page
+    assert "<b onclick" not in page
+    assert "<img src=x>" not in page
+    known = {row["frame"]: row for row in rows(photometric / "frames.csv")}
+    assert all(known[frame]["status"] == "done" for frame in names)
+    assert known["odd_V/unit_red.fits"]["status"] == "failed"
+    assert len(list((photometric / "plots").rglob("*_sources.png"))) == len(names)
