@@ -17,6 +17,9 @@ __all__ = ["RENAMED", "NightLog"]
 RENAMED = "renamed to "
 """How the reason of a row begins whose frame now lies elsewhere."""
 
+ALIKE = 20
+"""Where more files than this have one time and size, as after unpacking, these tell nothing."""
+
 _NAMES = names(NIGHT_LOG)
 
 
@@ -162,12 +165,13 @@ class NightLog:
         return stale
 
     def with_hash(self, sha256: str) -> list[str]:
-        """List the frames whose last row has this hash."""
-        return list(self._by_hash.get(sha256, ()))
+        """List the frames whose last row has this hash, the last one first."""
+        return list(reversed(self._by_hash.get(sha256, {})))
 
     def with_look(self, size: int, mtime_ns: int) -> list[str]:
-        """List the frames whose files had this size and time."""
-        return list(self._by_look.get((size, mtime_ns), ()))
+        """List the frames whose files had this size and time; none where these tell nothing."""
+        alike = self._by_look.get((size, mtime_ns), {})
+        return list(alike) if len(alike) <= ALIKE else []
 
     def same_identity(self, frame: str) -> list[str]:
         """List the other files of the same folder and stem that have rows."""

@@ -1,13 +1,17 @@
 """A daemon beside --once, and clocks that step: the same rows, once each."""
 
+import errno
 import os
+import platform
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
+import without_locks
 
 from conftest import BIN, Daemon, command, land, night_rows, rows, statuses, wait_for
 
@@ -94,3 +98,48 @@ def test_the_wall_clock_steps(
     for row in rows(maindir / "photometric" / "frames.csv"):
         assert 0 <= float(row["latency_s"]) < 30
         assert 0 <= float(row["wait_s"]) < 30
+
+
+def without(code: int, *words: str | Path) -> list[str]:
+    """Give a command line for which ``flock`` answers with this error, or grants all with 0."""
+    if platform.machine() not in without_locks.FLOCK:
+        pytest.skip(f"the number of flock is not known on {platform.machine()}")
+    name, *rest = map(str, words)
+    return [sys.executable, without_locks.__file__, str(code), str(BIN / name), *rest]
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS])
+def test_a_file_system_without_locks_is_refused(
+    frames: dict[str, bytes], maindir: Path, code: int
+) -> None:
+    """Where two programs could not be kept apart none begins: one line says why, no row appears."""
+    for frame, content in frames.items():
+        land(maindir, frame, content)
+    for flags in ([], ["--once"]):
+        ran = subprocess.run(
+            without(code, "pipnick-watch", maindir, "--no-plots", *flags),
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert ran.returncode == 1
+        assert ran.stderr.count("\n") == 1 + ("watching" in ran.stderr)
+        assert "this file system has no locks" in ran.stderr
+    assert statuses(maindir) == {}
+
+
+def test_locks_that_keep_nobody_out(
+    frames: dict[str, bytes], maindir: Path, undisturbed: dict[str, list[tuple[str, ...]]]
+) -> None:
+    """As between hosts on some network mounts: three programs at once do no lasting harm.
+
+    Outcome: no frame is lost, and what was doubled in an object's CSV is gone after the next start.
+    """
+    for frame, content in frames.items():
+        land(maindir, frame, content)
+    line = without(0, "pipnick-watch", maindir, "--once", "--no-plots")
+    programs = [
+        subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(3)
+    ]
+    assert [one.wait(90) for one in programs] == [0, 0, 0]
+    assert command("pipnick-watch", maindir, "--once", "--no-plots").returncode == 0
+    assert night_rows(maindir) == undisturbed
