@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from astropy.table import Table
+from astropy.io import fits
+from astropy.table import Row, Table
 
 from conftest import NIGHTS, command, land, rows, statuses, wait_for
+from pipnick_watch.camera import Camera
 
 UPSTREAM = NIGHTS.parent / "pipnick"
 FIRST_18 = (
@@ -272,35 +274,69 @@ def test_large_groups_are_warned_of(real_night: Path) -> None:
     assert "NGC_4147_V/d1048_red.fits" in warned[0]
 
 
+RING = 36.0
+"""Outer radius of upstream's ring of sky, pixels: 6 FWHM."""
+
+GALAXY = {"d1074": (490.0, 538.0, 220.0)}
+"""Where UGC 9837 is: x, y and radius, pixels."""
+
+UNEVEN = {"d1047": 2.0, "d1074": 6.0, "d1048": 2.0}
+"""Electrons a pixel by which the sky differs between a star and the ring around it.
+
+In d1074, 600 places without stars differ from the ring around them by 6 electrons in the mean,
+beyond the noise; in the other two frames by 2.
+"""
+
+
+def isolated(
+    star: Row, catalogues: list[Table], bad: np.ndarray, galaxy: tuple[float, ...]
+) -> bool:
+    """Tell whether a star and its ring are alone, by neither program's judgement.
+
+    No source of either catalogue within twice the ring's radius has a tenth of its flux, the
+    ring is on the frame and off the galaxy, and no masked pixel is in the aperture.
+    """
+    x, y, flux = star["x_fit"], star["y_fit"], star["flux_aper"]
+    for catalogue in catalogues:
+        distance = np.hypot(catalogue["x_fit"] - x, catalogue["y_fit"] - y)
+        near = (distance > 5) & (distance < 2 * RING)
+        if (catalogue["flux_aper"][near] > 0.1 * flux).any():
+            return False
+    rows, columns = np.indices(bad.shape)
+    within = min(x, y, bad.shape[1] - 1 - x, bad.shape[0] - 1 - y) > RING
+    masked = bad[np.hypot(columns - x, rows - y) < 9].any()
+    off = not galaxy or np.hypot(x - galaxy[0], y - galaxy[1]) > galaxy[2]
+    return bool(star["group_size"] == 1 and within and not masked and off)
+
+
 @pytest.mark.parametrize("kind", ["unconsolidated", "consolidated"])
-def test_isolated_stars_agree_with_upstreams(real_night: Path, kind: str) -> None:
+def test_isolated_stars_agree_with_upstreams(
+    real_night: Path, real_frames: dict[str, Path], kind: str
+) -> None:
     """For isolated stars flux_aper is within 0.5 % + 2 e- a pixel, positions within 0.1 px.
 
-    Where it is not, the sky is not the same by more than 2 electrons a pixel, which is what
-    upstream's rings are uncertain by: with the same sky the sums agree to 0.2 %.
+    In d1074 the sky is not the same in the star's place and in upstream's ring by more than
+    that; with the same sky the sums agree to 0.3 % everywhere.
     """
     ending = {"unconsolidated": "", "consolidated": "_consol"}[kind]
     area = np.pi * 8**2
-    within = []
-    for name in ("PG1323-085_V_d1047", "UGC_9837_V_d1074", "NGC_4147_V_d1048"):
-        theirs = Table.read(UPSTREAM / f"{name}_photsrcs{ending}_circ.csv")
-        folder, _, stem = name.rpartition("_")
-        ours = Table.read(
-            real_night / "photometric" / kind / folder / f"{stem}_photsrcs{ending}.csv"
-        )
+    found = 0
+    for frame, path in real_frames.items():
+        folder, stem = frame.removesuffix("_red.fits").split("/")
+        name = f"{stem}_photsrcs{ending}"
+        theirs = Table.read(UPSTREAM / f"{folder}_{name}_circ.csv")
+        ours = Table.read(real_night / "photometric" / kind / folder / f"{name}.csv")
+        bad = fits.getdata(path, "MASK") > 0
+        bad[:, list(Camera().bad_columns)] = True
         for star in theirs[theirs["flux_aper"] > 10_000]:
-            beside = np.hypot(theirs["x_fit"] - star["x_fit"], theirs["y_fit"] - star["y_fit"])
+            if not isolated(star, [theirs, ours], bad, GALAXY.get(stem, ())):
+                continue
+            found += 1
             distance = np.hypot(ours["x_fit"] - star["x_fit"], ours["y_fit"] - star["y_fit"])
             own = ours[np.argmin(distance)]
-            # alone, not split by upstream, and no galaxy
-            if star["group_size"] > 1 or min(np.sort(beside)[1], np.sort(distance)[1]) < 25:
-                continue
-            if own["flags"] or distance.min() > 5:  # none of ours: upstream has false ones
-                continue
             assert distance.min() < 0.1
             off = own["flux_aper"] - star["flux_aper"]
             sky = area * (own["local_bkg"] - star["local_bkg"])
-            assert abs(off + sky) < 0.002 * star["flux_aper"] + 100
-            within.append(abs(off) < 0.005 * star["flux_aper"] + 2 * area)
-    assert len(within) > 40
-    assert np.mean(within) > 0.9
+            assert abs(off) < 0.005 * star["flux_aper"] + UNEVEN[stem] * area
+            assert abs(off + sky) < 0.003 * star["flux_aper"]
+    assert found > 25

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from pipnick_watch import __version__
 from pipnick_watch.errors import RecordsError, UsageError
@@ -40,9 +41,6 @@ def _progress(total: int) -> Iterator["tqdm[None]"]:
     terminal = sys.stderr.isatty()
     with tqdm(total=total, unit="frame", disable=not terminal, file=sys.stderr) as bar:
         if terminal:
-            # imported here: in a notebook it complains of widgets that are not installed
-            from tqdm.contrib.logging import logging_redirect_tqdm
-
             with logging_redirect_tqdm():
                 yield bar
         else:
