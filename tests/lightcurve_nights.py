@@ -118,6 +118,7 @@ def catalogue_of(
 def night(
     n_frames: int = 60, n_stars: int = 260, seed: int = 1, *, flip: bool = True, n_spots: int = 0,
     spacing_s: float = 95.0, vignetting: float = 0.0, drift: float = 1.1,
+    centre: tuple[float, float] = (430.0, 560.0),
 ) -> Truth:  # fmt: skip
     """Make the night of the issue: drift, dither, flip, cloud, bad focus, transit, variables."""
     rng = np.random.default_rng(seed)
@@ -143,7 +144,7 @@ def night(
         airmass = 1.1 + 0.5 * phase[k]
         dimming = light[k] + clouds[k] + 0.15 * (airmass - 1)
         moved = move_stars(stars, SHAPE, shift=shift, turn=turn, dimming=dimming)
-        away = (moved["x"] - 430) ** 2 + (moved["y"] - 560) ** 2
+        away = (moved["x"] - centre[0]) ** 2 + (moved["y"] - centre[1]) ** 2
         moved["flux"] *= 1 - vignetting * away / 512**2
         moved["flux"] = np.maximum(moved["flux"], 1.0)
         fwhm = 9.5 if k == n_frames // 5 else 5.0 + 0.4 * math.sin(k)

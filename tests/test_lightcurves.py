@@ -228,6 +228,18 @@ def test_uneven_sensitivity_is_no_transit(tmp_path: Path) -> None:
     assert depth_of(truth, frames) == pytest.approx(0.020, abs=0.003)
 
 
+def test_strong_vignetting_is_no_cloud_and_makes_no_variables(tmp_path: Path) -> None:
+    """A field that drifts far over an unflattened detector: few variables, the right cloud."""
+    truth = night(60, 320, seed=6, vignetting=0.22, drift=6.0, flip=False, centre=(511.0, 511.0))
+    publish(tmp_path, truth.results)
+    lightcurves.update(tmp_path, "SIM", "V", settings_for(truth))
+    curve, frames = read(tmp_path)
+    flagged = curve.star[(curve["flags"] & int(CurveFlag.VARIABLE)) != 0].unique()
+    assert len(flagged) <= 3 + 0.01 * curve.star.nunique()
+    assert np.abs(frames.transparency - truth.clouds).max() < 0.06
+    assert depth_of(truth, frames) == pytest.approx(0.020, abs=0.003)
+
+
 def test_one_frame_and_few_stars_do_not_fail(tmp_path: Path) -> None:
     """One frame, frames of two stars, and frames of none have files too."""
     for name, n_frames, n_stars in (("one", 1, 100), ("few", 4, 8)):

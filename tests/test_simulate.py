@@ -77,6 +77,30 @@ def test_width_drifts():
     assert widths == pytest.approx([1 + 0.05 * reach, 1 + 0.1 * reach], rel=3e-3)
 
 
+def test_a_detector_stays_the_same():
+    """Grain, stuck pixels and vignetting are the detector's: two frames share them."""
+    settings = dataclasses.replace(
+        SMALL, n_stars=0, sky=4e6, grain=0.02, n_stuck=5, vignetting=0.3, detector=3
+    )
+    one, other = (simulate_field(settings, seed) for seed in (1, 2))
+    assert one.data == pytest.approx(other.data, rel=0.006)
+    patch, corner = one.sky[108:148, 130:170], one.sky[:8, :8]
+    assert corner.mean() / patch.mean() == pytest.approx(0.7, rel=0.06)
+    assert patch.std() / patch.mean() == pytest.approx(0.02, rel=0.1)
+
+
+def test_pixels_are_less_sensitive_at_their_edges():
+    """An undersampled star loses light between pixels; summed over all places it loses none."""
+    fluxes = []
+    for place in np.linspace(200.0, 200.875, 8):
+        frame = one_star(float(place), 200.0, 1e6, fwhm=0.6, coma=0.0, edge_loss=0.3)
+        fluxes.append((frame.expected - frame.sky).sum())
+    fluxes = np.array(fluxes) / 1e6
+    assert fluxes.argmin() == 4
+    assert np.ptp(fluxes) > 0.01
+    assert fluxes[0] > 1 > fluxes[4]
+
+
 def test_seen_fwhm():
     """The frame's FWHM is what the noiseless image shows, the blob included."""
     frame = one_star(200.0, 200.0, 1e8, fwhm=24.0)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from pipnick_watch.lightcurves.comparison import clean_points, magnitudes, plain_flux
 from pipnick_watch.lightcurves.cube import Cube, fill_cube
-from pipnick_watch.lightcurves.curves import Curves, Recipe, apply_recipe, make_recipe
+from pipnick_watch.lightcurves.curves import Curves, Recipe, make_curves
 from pipnick_watch.lightcurves.ensemble import column_medians, robust_scatter, solve_ensemble
 from pipnick_watch.lightcurves.flags import CurveFlag
 from pipnick_watch.lightcurves.forced import ForcedFlux
@@ -29,6 +29,9 @@ Measure = Callable[[str, float, float], ForcedFlux | None]
 """Measures a place (x, y, pixels) of a frame, by name."""
 
 SAME_STAR = 1e-6
+TOO_BRIGHT = 1.5
+"""Times the threshold: what is so bright and was not detected is more than a star."""
+
 _POINT_FLAGS = {
     CurveFlag.SATURATED: (Flag.SATURATED,),
     CurveFlag.BLENDED: (Flag.BLENDED,),
@@ -94,12 +97,12 @@ def assemble(done: Registration, aim: Aim, settings: Settings, measure: Measure)
     fwhm = _median(np.array([done.frames[k].fwhm for k in cube.rows]))
     forced = np.zeros(cube.flags.shape, dtype=bool)
     if target is not None:
-        forced[:, target] = _force(done, cube, target, aim, measure)
+        most = TOO_BRIGHT * settings.photometry.thresh
+        forced[:, target] = _force(done, cube, target, aim, measure, most)
     aimed = np.array([] if target is None else [target], dtype=np.int64)
     limit = camera.saturation * camera.gain
     cube = flatten(cube, limit, aimed, plain_flux(fwhm))
-    recipe = make_recipe(cube, camera, target, fwhm)
-    curves = apply_recipe(cube, camera, recipe)
+    recipe, curves = make_curves(cube, camera, target, fwhm)
     check = _check_star(cube, recipe, curves, target)
     loss, loss_err = _transparency(cube, recipe, settings)
     variable = curves.variable.copy()
@@ -136,9 +139,13 @@ def _star_at(done: Registration, aim: Aim) -> IntArray:
 
 
 def _force(
-    done: Registration, cube: Cube, target: int, aim: Aim, measure: Measure
+    done: Registration, cube: Cube, target: int, aim: Aim, measure: Measure, most: float
 ) -> npt.NDArray[np.bool_]:
-    """Measure the target where it was not detected; tell in which frames."""
+    """Measure the target where it was not detected; tell in which frames.
+
+    A place that is bright enough for a detection, and yet was none, has a hot pixel, a cosmic ray
+    or a bleeding neighbour in it: what was measured there is no flux of the target.
+    """
     assert aim.place is not None
     forced = np.zeros(len(cube.rows), dtype=bool)
     for i, k in enumerate(cube.rows):
@@ -152,8 +159,11 @@ def _force(
             continue
         forced[i] = True
         cube.x[i, target], cube.y[i, target] = x, y
-        cube.flux[i, target, 1:] = found.flux
         cube.peak[i, target], cube.bkg_rms[i, target] = found.peak, found.bkg_rms
+        if not found.above < most:
+            cube.flags[i, target] |= int(Flag.MASKED)
+            continue
+        cube.flux[i, target, 1:] = found.flux
         # what the PSF would give: an aperture, scaled as the frame's stars are
         ratio = cube.flux[i, :, 0] / cube.flux[i, :, 3]
         scale = _median(ratio)
@@ -183,7 +193,7 @@ def _transparency(cube: Cube, recipe: Recipe, settings: Settings) -> tuple[Float
     """Compare all of the comparison stars' light, so that a bad focus is no cloud."""
     stars = recipe.comparisons
     clean = clean_points(cube, settings.camera.saturation * settings.camera.gain)[:, stars]
-    mag, error = (one[:, stars] for one in magnitudes(cube, 0))
+    mag, error = magnitudes(cube, 0, stars)
     mag, variance = np.where(clean, mag, np.nan), error**2 + 0.003**2
     total = solve_ensemble(mag, variance)
     left = mag - total.magnitudes - total.offsets[:, None]

@@ -44,16 +44,18 @@ LIKE = 0.75
 LEAST_LIKE = 5
 
 
-def magnitudes(cube: Cube, choice: int) -> tuple[FloatArray, FloatArray]:
+def magnitudes(
+    cube: Cube, choice: int, stars: IntArray | slice = slice(None)
+) -> tuple[FloatArray, FloatArray]:
     """Give the instrumental magnitudes of one choice of flux, and their formal errors."""
-    flux, error = cube.flux[:, :, choice], flux_errors(cube, choice)
+    flux, error = cube.flux[:, stars, choice], flux_errors(cube, choice, stars)
     exptime = np.where(cube.exptime > 0, cube.exptime, 1.0)[:, None]
     with np.errstate(invalid="ignore", divide="ignore"):
         positive = np.where(flux > 0, flux, np.nan)
         mag = -2.5 * np.log10(positive / exptime)
         mag_err = MAGNITUDE * error / positive
     if cube.bends is not None:
-        mag -= np.einsum("t,tij->ij", cube.bends[choice], field_terms(cube))
+        mag -= np.einsum("t,tij->ij", cube.bends[choice], field_terms(cube, stars))
     return mag, mag_err
 
 
@@ -61,7 +63,7 @@ def clean_points(cube: Cube, saturation: float) -> BoolArray:
     """Tell which points may count for a comparison star."""
     spoiled = cube.has(
         Flag.SATURATED, Flag.NEAR_EDGE, Flag.MASKED, Flag.BLENDED, Flag.EXTENDED,
-        Flag.OUTSIDE_BOUNDS, Flag.NEGATIVE_FLUX,
+        Flag.OUTSIDE_BOUNDS, Flag.NEGATIVE_FLUX, Flag.N_PIXELS_FIT_PARTIAL,
     )  # fmt: skip
     return np.asarray(np.isfinite(cube.flux[:, :, 0]) & ~spoiled & ~(cube.peak > saturation))
 
@@ -153,11 +155,11 @@ def choose_flux(
         return fallback
     like = _alike(cube, comparisons, target, fallback)
     scores = np.full(len(FLUXES), np.inf)
+    good = clean[:, comparisons]
     for choice in range(len(FLUXES)):
-        mag, error = magnitudes(cube, choice)
-        mag, error = mag[:, comparisons], error[:, comparisons]
-        m = np.where(clean[:, comparisons], mag, np.nan)
-        enough = np.isfinite(m).sum(axis=0) >= 0.5 * clean[:, comparisons].sum(axis=0)
+        mag, error = magnitudes(cube, choice, comparisons)
+        m = np.where(good, mag, np.nan)
+        enough = np.isfinite(m).sum(axis=0) >= 0.5 * good.sum(axis=0)
         if not enough.all():
             continue
         ensemble = solve_ensemble(m, error**2, rounds=2)

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipnick_watch.columns import RADII
+from pipnick_watch.lightcurves.crowding import neighbours_light
 from pipnick_watch.lightcurves.registration import Registration
 from pipnick_watch.lightcurves.starlist import FLUXES
 from pipnick_watch.photometry.flags import Flag
@@ -34,6 +35,8 @@ class Cube:
     flux_err, peak, bkg_rms, x, y, ra, dec : ndarray, shape (n_frames, n_stars)
     flags : ndarray of int, shape (n_frames, n_stars)
     exptime, airmass : ndarray, shape (n_frames,)
+    crowding : ndarray, shape (n_stars,)
+        Light of the neighbours at the star, as a share of its own.
     bends : ndarray, shape (n_fluxes, n_terms), or None
         Factors of :func:`field_terms` that say, for each choice of flux, by how many magnitudes a
         star is too faint because of its place on the detector.
@@ -52,6 +55,7 @@ class Cube:
     flags: IntArray
     exptime: FloatArray
     airmass: FloatArray
+    crowding: FloatArray
     bends: FloatArray | None = None
 
     def has(self, *flags: Flag) -> npt.NDArray[np.bool_]:
@@ -75,17 +79,17 @@ def fill_cube(done: Registration, wanted: IntArray, *, blank: bool = False) -> C
     """
     rows = [k for k, mapping in enumerate(done.mappings) if mapping is not None]
     rows.sort(key=lambda k: _time_key(done, k))
+    frames = [done.frames[k] for k in rows]
+    number = np.repeat(np.arange(len(rows)), [len(one) for one in frames])
+    who = np.concatenate([done.members[k] for k in rows])
+    named = np.flatnonzero(who >= 0)
+    number, who = number[named], who[named]
     n_all = len(done.places[0])
-    seen = np.zeros(n_all, dtype=np.int64)
-    first = np.full(n_all, len(rows), dtype=np.int64)
-    light = np.zeros(n_all)
-    for number, k in enumerate(rows):
-        known = done.members[k] >= 0
-        who = done.members[k][known]
-        seen[who] += 1
-        fresh = first[who] == len(rows)
-        first[who[fresh]] = number
-        light[who[fresh]] = done.frames[k].flux[known, 0][fresh]
+    seen = np.bincount(who, minlength=n_all)
+    first, light = np.full(n_all, len(rows)), np.zeros(n_all)
+    star, at = np.unique(who, return_index=True)
+    first[star] = number[at]
+    light[star] = np.concatenate([one.flux[:, 0] for one in frames])[named[at]]
     kept = np.asarray(seen >= max(min(MOST_SEEN, len(rows)), SHARE_SEEN * len(rows)))
     kept[wanted] = True
     stars = np.flatnonzero(kept)
@@ -100,19 +104,17 @@ def fill_cube(done: Registration, wanted: IntArray, *, blank: bool = False) -> C
     planes = {name: np.full(shape, np.nan)
               for name in ("flux_err", "peak", "bkg_rms", "x", "y", "ra", "dec")}  # fmt: skip
     flags = np.zeros(shape, dtype=np.int64)
-    for number, k in enumerate(rows):
-        one, members = done.frames[k], done.members[k]
-        mine = np.flatnonzero(members >= 0)
-        mine = mine[place[members[mine]] >= 0]
-        at = place[members[mine]]
-        flux[number, at] = one.flux[mine]
-        flags[number, at] = one.flags[mine]
-        for name, plane in planes.items():
-            plane[number, at] = getattr(one, name)[mine]
+    mine = np.flatnonzero(place[who] >= 0)
+    where = number[mine], place[who[mine]]
+    for name, plane in (("flux", flux), ("flags", flags), *planes.items()):
+        plane[where] = np.concatenate([getattr(one, name) for one in frames])[named[mine]]
+    widths = [one.fwhm for one in frames if np.isfinite(one.fwhm)]
+    shared = neighbours_light(*done.places, done.flux, float(np.median(widths or [np.nan])))
     return Cube(
         rows=rows, stars=stars, flux=flux, flags=flags, **planes,
-        exptime=np.array([done.frames[k].exptime for k in rows]),
-        airmass=np.array([done.frames[k].airmass for k in rows]),
+        exptime=np.array([one.exptime for one in frames]),
+        airmass=np.array([one.airmass for one in frames]),
+        crowding=np.where(stars >= 0, shared[stars], 0.0) if n_all else np.zeros(len(stars)),
     )  # fmt: skip
 
 
@@ -122,8 +124,8 @@ def _time_key(done: Registration, k: int) -> tuple[bool, float, str]:
     return unknown, 0.0 if unknown else one.mjd_mid, one.frame
 
 
-def field_terms(cube: Cube) -> FloatArray:
-    """Give the surfaces over the field, up to the third order, at each point.
+def field_terms(cube: Cube, stars: IntArray | slice = slice(None)) -> FloatArray:
+    """Give the surfaces over the field at each point: up to the fourth order, and r to the sixth.
 
     Returns
     -------
@@ -132,15 +134,19 @@ def field_terms(cube: Cube) -> FloatArray:
     """
     middle_x, middle_y = np.nanmedian(cube.x), np.nanmedian(cube.y)
     size = max(float(np.nanmax(cube.x) - np.nanmin(cube.x)), 1.0) / 2
-    u = np.nan_to_num((cube.x - middle_x) / size)
-    v = np.nan_to_num((cube.y - middle_y) / size)
-    return np.stack([u, v, u * u, u * v, v * v, u**3, u * u * v, u * v * v, v**3])
+    u = np.nan_to_num((cube.x[:, stars] - middle_x) / size)
+    v = np.nan_to_num((cube.y[:, stars] - middle_y) / size)
+    uu, uv, vv = u * u, u * v, v * v
+    return np.stack([
+        u, v, uu, uv, vv, u * uu, v * uu, u * vv, v * vv,
+        uu * uu, uu * uv, uv * uv, uv * vv, vv * vv, (uu + vv) ** 3,
+    ])  # fmt: skip
 
 
-def flux_errors(cube: Cube, choice: int) -> FloatArray:
+def flux_errors(cube: Cube, choice: int, stars: IntArray | slice = slice(None)) -> FloatArray:
     """Give the errors of one choice of flux: photons, sky and read noise; electrons."""
     if choice == 0:
-        return cube.flux_err
+        return cube.flux_err[:, stars]
     area = np.pi * RADII[choice - 1] ** 2
-    light = np.maximum(cube.flux[:, :, choice], 0.0)
-    return np.asarray(np.sqrt(light + area * cube.bkg_rms**2))
+    light = np.maximum(cube.flux[:, stars, choice], 0.0)
+    return np.asarray(np.sqrt(light + area * cube.bkg_rms[:, stars] ** 2))

@@ -24,7 +24,7 @@ from pipnick_watch.lightcurves.ensemble import (
 )
 from pipnick_watch.lightcurves.noise import ErrorModel, calibrate_errors, scintillation
 
-__all__ = ["FALSE_ALARM", "Curves", "Recipe", "apply_recipe", "make_recipe"]
+__all__ = ["FALSE_ALARM", "Curves", "Recipe", "make_curves"]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -36,6 +36,9 @@ FALSE_ALARM = 1e-3
 LEAST_POINTS = 8
 LEAST_PULLS = 6
 CLIP = 3.5
+SPILL = 0.2
+"""Share of the neighbours' light at a star that a change of the seeing may add or take."""
+
 ROUNDS = 3
 
 
@@ -81,21 +84,27 @@ class Curves:
     model: ErrorModel
 
 
-def make_recipe(cube: Cube, camera: Camera, target: int | None, fwhm: float) -> Recipe:
-    """Choose comparison stars and flux; variable stars are thrown out, round by round."""
+def make_curves(
+    cube: Cube, camera: Camera, target: int | None, fwhm: float
+) -> tuple[Recipe, Curves]:
+    """Choose comparison stars and flux, and make the light curves of all stars.
+
+    Stars that turn out to vary are thrown out, round by round.
+    """
     clean = clean_points(cube, camera.saturation * camera.gain)
     aim = np.array([] if target is None else [target], dtype=np.int64)
     barred = aim
     choice = choose_flux(cube, clean, np.empty(0, dtype=np.int64), target, fwhm)
     mag, error = magnitudes(cube, choice)
-    stars, _ = choose_comparisons(mag, error, clean, barred)
-    choice = choose_flux(cube, clean, stars, target, fwhm)
+    judges, _ = choose_comparisons(mag, error, clean, barred)
+    choice = choose_flux(cube, clean, judges, target, fwhm)
     variable = np.empty(0, dtype=np.int64)
     for _ in range(ROUNDS):
         mag, error = magnitudes(cube, choice)
         stars, _ = choose_comparisons(mag, error, clean, barred)
         recipe = Recipe(choice=choice, comparisons=stars, variable=variable)
-        found = np.flatnonzero(apply_recipe(cube, camera, recipe).variable)
+        curves = _apply(cube, camera, recipe)
+        found = np.flatnonzero(curves.variable)
         if set(found) <= set(variable):
             break
         variable = np.union1d(variable, found)
@@ -103,11 +112,13 @@ def make_recipe(cube: Cube, camera: Camera, target: int | None, fwhm: float) -> 
         if len(rest) < LEAST_STARS:
             break
         barred = np.union1d(aim, variable)
-        choice = choose_flux(cube, clean, rest, target, fwhm)
-    return dataclasses.replace(recipe, variable=variable)
+        if not np.array_equal(rest, judges):
+            judges = rest
+            choice = choose_flux(cube, clean, judges, target, fwhm)
+    return dataclasses.replace(recipe, variable=variable), curves
 
 
-def apply_recipe(cube: Cube, camera: Camera, recipe: Recipe) -> Curves:
+def _apply(cube: Cube, camera: Camera, recipe: Recipe) -> Curves:
     """Make the light curves of all stars.
 
     A comparison star is measured against the others: it would hide in its own shadow.
@@ -128,7 +139,7 @@ def apply_recipe(cube: Cube, camera: Camera, recipe: Recipe) -> Curves:
     error = np.sqrt(total)
     return Curves(
         mag=out, mag_err=error, ensemble=ensemble, n_comparisons=(ensemble.weights > 0).sum(axis=1),
-        variable=_variable(out, error, constant), model=model,
+        variable=_variable(out, np.hypot(error, SPILL * cube.crowding), constant), model=model,
     )  # fmt: skip
 
 
@@ -185,7 +196,8 @@ def _frame_excess(mag: FloatArray, variance: FloatArray, good: BoolArray) -> Flo
 def _variable(mag: FloatArray, error: FloatArray, judged: FloatArray) -> BoolArray:
     """Find the stars that vary beyond their errors, at the false-alarm rate ``FALSE_ALARM``.
 
-    Single wild points are held to 3.5 sigma, and the yardstick is the scatter of the typical star.
+    Single wild points are held to 3.5 sigma: a cosmic ray makes no variable. The yardstick is the
+    scatter of the typical star.
     """
     out = np.zeros(mag.shape[1], dtype=bool)
     known = np.isfinite(judged) & np.isfinite(error)
@@ -193,9 +205,12 @@ def _variable(mag: FloatArray, error: FloatArray, judged: FloatArray) -> BoolArr
     often = np.flatnonzero(n >= LEAST_POINTS)
     if len(often) < LEAST_STARS:
         return out
-    weight = np.where(known[:, often], error[:, often] ** -2, 0.0)
-    level = (weight * np.where(known, judged, 0.0)[:, often]).sum(axis=0) / weight.sum(axis=0)
-    pulls = (np.where(known, judged, np.nan)[:, often] - level) / error[:, often]
+    points, sigma = np.where(known, judged, np.nan)[:, often], error[:, often]
+    pulls = (points - column_medians(points)) / sigma
+    with np.errstate(divide="ignore"):
+        weight = np.where(known[:, often], sigma**-2 * np.fmin(1.0, CLIP / np.abs(pulls)), 0.0)
+    level = (weight * np.nan_to_num(points)).sum(axis=0) / weight.sum(axis=0)
+    pulls = (points - level) / sigma
     squares = np.nansum(np.minimum(pulls**2, CLIP**2), axis=0)
     reduced = squares / (n[often] - 1)
     yardstick = max(float(np.median(reduced)), 1.0)

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Ensemble", "column_medians", "robust_scatter", "separate", "solve_ensemble"]
+__all__ = ["Ensemble", "column_medians", "left_over", "robust_scatter", "solve_ensemble"]
 
 FloatArray = npt.NDArray[np.float64]
 
 ROUNDS = 6
 HUBER = 3.0
+SETTLED = 1e-6
+"""Magnitudes: when no star and no frame changes by more, the weights are revised no further."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,14 +62,20 @@ def solve_ensemble(mag: FloatArray, variance: FloatArray, rounds: int = ROUNDS) 
     m = np.where(known, mag, 0.0)
     excess = np.zeros(n_stars)
     doubt = np.ones_like(m)
+    variance = np.where(known, variance, np.nan)
+    plain, typical = np.where(known, variance, 1.0), np.nan_to_num(column_medians(variance))
+    before = np.full(n_stars + n_frames, np.inf)
     for _ in range(rounds):
-        weights = np.where(known, doubt / (np.where(known, variance, 1.0) + excess), 0.0)
+        weights = np.where(known, doubt / (plain + excess), 0.0)
         stars, offsets = _solve(m, weights)
+        now = np.concatenate([stars, offsets])
+        if np.abs(now - before).max() < SETTLED:
+            break
+        before = now
         left = np.where(known, m - stars - offsets[:, None], np.nan)
-        excess = _excess(left, np.where(known, variance, np.nan))
-        sigma = np.sqrt(np.where(known, variance, np.nan) + excess)
+        excess = np.maximum(robust_scatter(left) ** 2 - typical, 0.0)
         with np.errstate(divide="ignore", invalid="ignore"):
-            doubt = np.nan_to_num(np.minimum(1.0, HUBER / np.abs(left / sigma)), nan=1.0)
+            doubt = np.fmin(1.0, HUBER * np.sqrt(plain + excess) / np.abs(left))
     total = weights.sum(axis=1)
     together = -2.5 * np.log10(np.sum(10 ** (-0.4 * stars)))
     with np.errstate(divide="ignore"):
@@ -79,38 +87,51 @@ def solve_ensemble(mag: FloatArray, variance: FloatArray, rounds: int = ROUNDS) 
 
 
 def _solve(m: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Eliminate the frames and solve for the stars."""
-    per_star, per_frame = weights.sum(axis=0), weights.sum(axis=1)
-    share = weights / np.where(per_frame > 0, per_frame, 1.0)[:, None]
-    mean = (share * m).sum(axis=1)
-    # einsum and not @: the threads of a BLAS cost more than they save here, and may round anew
-    matrix = np.diag(per_star) - np.einsum("ij,ik->jk", weights, share)
-    right = (weights * (m - mean[:, None])).sum(axis=0)
-    # a constant may be added to all stars: the solution with the smallest norm is taken, about a
-    # first guess so that stars which no frame links keep their own brightness
-    guess = (weights * m).sum(axis=0) / np.where(per_star > 0, per_star, 1.0)
-    scale = np.sqrt(np.where(per_star > 0, per_star, 1.0))
-    scaled = matrix / scale[:, None] / scale[None, :]
-    step = np.linalg.lstsq(scaled, (right - matrix @ guess) / scale, rcond=1e-10)[0] / scale
-    stars = guess + step
-    offsets = mean - (share * stars).sum(axis=1)
-    return np.asarray(stars), np.asarray(offsets)
-
-
-def separate(values: FloatArray, weights: FloatArray) -> FloatArray:
-    """Give the part of values that a sum of star and frame explains, by weighted least squares.
+    """Eliminate the frames and solve for the stars.
 
     Parameters
     ----------
-    values, weights : ndarray, shape (n_frames, n_stars)
+    m : ndarray, shape (..., n_frames, n_stars)
+        May be many, of the same weights.
+    weights : ndarray, shape (n_frames, n_stars)
+
+    Returns
+    -------
+    stars : ndarray, shape (..., n_stars)
+    offsets : ndarray, shape (..., n_frames)
+    """
+    per_star, per_frame = weights.sum(axis=0), weights.sum(axis=1)
+    share = weights / np.where(per_frame > 0, per_frame, 1.0)[:, None]
+    mean = (share * m).sum(axis=-1)
+    # einsum and not @: the threads of a BLAS cost more than they save here, and may round anew
+    matrix = np.diag(per_star) - np.einsum("ij,ik->jk", weights, share)
+    right = (weights * (m - mean[..., None])).sum(axis=-2)
+    # a constant may be added to all stars: the solution with the smallest norm is taken, about a
+    # first guess so that stars which no frame links keep their own brightness
+    guess = (weights * m).sum(axis=-2) / np.where(per_star > 0, per_star, 1.0)
+    scale = np.sqrt(np.where(per_star > 0, per_star, 1.0))
+    scaled = matrix / scale[:, None] / scale[None, :]
+    rest = ((right - guess @ matrix) / scale).T
+    if (weights > 0).all(axis=1).any():  # one frame links all stars: only one constant is free
+        free = scale / np.sqrt((scale**2).sum())
+        step = np.linalg.solve(scaled + np.outer(free, free), rest)
+    else:
+        step = np.linalg.lstsq(scaled, rest, rcond=1e-10)[0]
+    stars = guess + step.T / scale
+    offsets = mean - (share * stars[..., None, :]).sum(axis=-1)
+    return np.asarray(stars), np.asarray(offsets)
+
+
+def left_over(values: FloatArray, weights: FloatArray) -> FloatArray:
+    """Give the part of values that no sum of star and frame explains, by weighted least squares.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n, n_frames, n_stars)
+    weights : ndarray, shape (n_frames, n_stars)
     """
     stars, offsets = _solve(values, weights)
-    return stars + offsets[:, None]
-
-
-def _excess(left: FloatArray, variance: FloatArray) -> FloatArray:
-    scatter = robust_scatter(left)
-    return np.maximum(scatter**2 - np.nan_to_num(column_medians(variance)), 0.0)
+    return values - stars[:, None, :] - offsets[:, :, None]
 
 
 def column_medians(values: FloatArray) -> FloatArray:

@@ -22,11 +22,15 @@ SKY_RING = 15.0, 30.0
 
 @dataclass(frozen=True, kw_only=True)
 class ForcedFlux:
-    """Light in each of ``RADII`` around a place, and what a pixel there is like; electrons."""
+    """Light in each of ``RADII`` around a place, and what a pixel there is like; electrons.
+
+    ``above`` is how far the highest pixel is above the sky, in units of ``bkg_rms``.
+    """
 
     flux: tuple[float, ...]
     peak: float
     bkg_rms: float
+    above: float
 
 
 _known: dict[tuple[str, str, float, float, float], ForcedFlux | None] = {}
@@ -94,9 +98,9 @@ def _measure(frame: Frame, x: float, y: float) -> ForcedFlux | None:
         spoiled = (mask & (away < radius + 0.5)).any() or not _inside(x, y, radius, rows, columns)
         fluxes.append(np.nan if spoiled else flux)
     near = data[(away < 1.6) & ~mask]
-    return ForcedFlux(
-        flux=tuple(fluxes), peak=float(near.max()) if near.size else np.nan, bkg_rms=rms
-    )
+    peak = float(near.max()) if near.size else np.nan
+    above = (peak - sky) / rms if rms > 0 else np.nan
+    return ForcedFlux(flux=tuple(fluxes), peak=peak, bkg_rms=rms, above=above)
 
 
 def _inside(x: float, y: float, radius: float, rows: int, columns: int) -> bool:

@@ -126,18 +126,17 @@ def drift_of(
     known = np.flatnonzero(np.isfinite(x) & np.isfinite(mjd))
     rate, speed = np.full(n, np.nan), np.full((n, 2), np.nan)
     first = known[0] if len(known) else 0
-    run: list[int] = []
-    for k in known:
-        if run:
-            step = math.hypot(x[k] - x[run[-1]], y[k] - y[run[-1]]) * plate_scale
-            turned = abs((turn[k] - turn[run[-1]] + 180.0) % 360.0 - 180.0)
-            if step > JUMP or turned > TURNED:
-                run = []
-        run = [*run[-LATELY + 1 :], int(k)]
-        if len(run) >= 3 and np.ptp(mjd[run]) > 0:
-            t = mjd[run] - mjd[run[0]]
-            t -= t.mean()
-            speed[k] = (t * x[run]).sum() / (t * t).sum(), (t * y[run]).sum() / (t * t).sum()
+    t, place = mjd[known], np.stack([x[known], y[known]], axis=-1)
+    steps = np.hypot(*np.diff(place, axis=0).T) * plate_scale
+    turned = np.abs((np.diff(turn[known]) + 180.0) % 360.0 - 180.0)
+    start = 0
+    for number, k in enumerate(known):
+        if number and (steps[number - 1] > JUMP or turned[number - 1] > TURNED):
+            start = number
+        run = slice(max(start, number + 1 - LATELY), number + 1)
+        if number - run.start >= 2 and t[run][-1] > t[run][0]:
+            since = t[run] - t[run].mean()
+            speed[k] = since @ place[run] / (since @ since)
             rate[k] = math.hypot(*speed[k]) * plate_scale / 24.0
     if n == 0:
         return Drift(x=x, y=y, rate=rate, speed=speed)

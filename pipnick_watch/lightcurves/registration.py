@@ -85,6 +85,11 @@ class Registration:
         return self._seen
 
     @property
+    def flux(self) -> FloatArray:
+        """How bright the stars were when they were first seen, electrons."""
+        return self._flux
+
+    @property
     def sky(self) -> tuple[FloatArray, FloatArray]:
         """RA and Dec of the stars, degrees; nan where no solution gave them."""
         return self._ra, self._dec

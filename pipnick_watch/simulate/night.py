@@ -21,7 +21,7 @@ from pipnick_watch.simulate.frames import SimulatedFrame, expose
 from pipnick_watch.simulate.headers import Pointing
 from pipnick_watch.simulate.psf import Optics
 
-__all__ = ["CLUSTER", "FIELD", "play_night", "prepare_night"]
+__all__ = ["CLUSTER", "FIELD", "airmass_at", "play_night", "prepare_night"]
 
 log = logging.getLogger(__name__)
 
@@ -207,7 +207,7 @@ def _shot(
     name, band, manner = SEQUENCE[number]
     moment = START + timedelta(seconds=CADENCE_S * number)
     ra, dec = PLACES[name]
-    airmass = _airmass(ra, dec, moment)
+    airmass = airmass_at(ra, dec, moment)
     magnitudes = np.full(len(fields[name]), EXTINCTION[band] * (airmass - 1))
     if band == "B":
         magnitudes += fields[name]["colour"]
@@ -231,7 +231,7 @@ def _shot(
     return _Shot(path=path, manner=manner, frame=frame)
 
 
-def _airmass(ra: float, dec: float, moment: datetime) -> float:
+def airmass_at(ra: float, dec: float, moment: datetime) -> float:
     """Give the airmass at the Nickel, to a few parts in a thousand.
 
     Sidereal time after Meeus (1998), Astronomical Algorithms, eq. 12.4, to first order.

@@ -42,6 +42,8 @@ class Optics:
         Where the blob is and how wide, in FWHM.
     coma_angle : float
         Direction of the blob, degrees from +x towards +y.
+    edge_loss : float
+        Share of the sensitivity that a pixel lacks at its edges, against its middle.
     ellipticity, pa : float
         1 - minor / major axis of the Moffat, and its direction, degrees from +x towards +y.
     """
@@ -56,6 +58,7 @@ class Optics:
     coma_angle: float = 30.0
     ellipticity: float = 0.0
     pa: float = 0.0
+    edge_loss: float = 0.0
 
 
 def width(optics: Optics, x: float, y: float) -> float:
@@ -149,6 +152,8 @@ def star_image(
     if near_rows.size and near_columns.size:
         order = 2 if scale > 4 else 3 if scale > 2 else 6
         nodes, weights = np.polynomial.legendre.leggauss(order)
+        # the pixel as a whole keeps its sensitivity
+        weights = weights * (1 - optics.edge_loss * nodes**4) / (1 - optics.edge_loss / 5)
         fine_y = (rows[near_rows, None] + nodes / 2).ravel() - y
         fine_x = (columns[near_columns, None] + nodes / 2).ravel() - x
         fine = _moffat(optics, scale, fine_x, fine_y[:, None])
