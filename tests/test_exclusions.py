@@ -1,7 +1,9 @@
 """Comments in the file table, exclusions by option, focus frames: what is left out."""
 
+import os
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -184,6 +186,7 @@ BROKEN = {
     "empty": b"",
     "binary": b"\x00\x01\x02\xff" * 50,
     "csv": b"names,objects\nd1,M13\n",
+    "utf-16": "| names | objects | filters | paths |\n".encode("utf-16"),
     "merge": b"<<<<<<< HEAD\n| names | objects | filters | paths |\n=======\n>>>>>>> theirs\n",
 }
 
@@ -197,6 +200,30 @@ def test_a_table_that_is_none_is_refused_and_left_as_it_was(night: Path, kind: s
         photometry_all(night)
     assert table.read_bytes() == BROKEN[kind]
     assert statuses(night) == {}
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_a_table_that_is_no_file_is_refused(night: Path, make: Callable[[Path], None]) -> None:
+    """A folder or a FIFO of that name is not waited for, and stays."""
+    table = night / "astrometry_files.tbl"
+    make(table)
+    ran = command("pipnick_photometry", night, timeout=30)
+    assert ran.returncode == 2
+    assert ran.stderr.count("\n") == 1
+    assert "is no file; move it away" in ran.stderr
+    assert table.exists()
+
+
+def test_a_table_that_is_a_link_stays_one(night: Path) -> None:
+    """Rows and comments go to the file that it leads to."""
+    there = night.parent / "shared.tbl"
+    table = night / "astrometry_files.tbl"
+    table.symlink_to(there)
+    photometry_all(night, excl_filts=["B"])
+    photometry_all(night, excl_objs=["simb"])
+    assert table.is_symlink()
+    assert there.read_text().count("#|") == 2
+    assert commented(night) == ["d1003_red", "d1004_red"]
 
 
 def test_the_commands_end_with_2_on_a_broken_table(night: Path) -> None:

@@ -93,9 +93,10 @@ class FileTable:
         Raises
         ------
         TableError
-            It is empty, binary, in the middle of a merge, or has no header.
+            It is empty, binary, in the middle of a merge, or has no header; it is no file, or may
+            not be read.
         OSError
-            It cannot be read.
+            It cannot be read now.
         """
         signature = self.signature()
         if signature != self._seen:
@@ -110,9 +111,13 @@ class FileTable:
 
     def _content(self) -> bytes | None:
         try:
+            if not self.path.is_file() and self.path.exists():  # reading a FIFO would never end
+                raise TableError(f"{self.path}: is no file; move it away to have the table made")
             return self.path.read_bytes()
         except FileNotFoundError:
             return None
+        except PermissionError as error:
+            raise TableError(f"{self.path}: may not be read; give yourself the right to") from error
 
     def row(self, frame: str, object: str, filter: str, *, excluded: bool = False) -> TableRow:  # noqa: A002
         """Make the row of a frame."""
@@ -206,7 +211,7 @@ class FileTable:
         """Replace the table unless somebody else has written it meanwhile."""
         if self._content() != old:
             return False
-        write_whole(self.path, new)
+        write_whole(self.path.resolve(), new)  # where it is a link, what that leads to
         return True
 
     def _retry(self, attempt: Callable[[], bool]) -> None:
