@@ -4,6 +4,7 @@ Each slot is a process pool of one. So a worker that dies fails its own frame on
 frame is known, and a hung one can be killed without touching the others.
 """
 
+import contextlib
 import logging
 import multiprocessing
 import os
@@ -19,6 +20,7 @@ from multiprocessing import resource_tracker
 from types import FrameType, ModuleType
 from typing import Any, TypeVar
 
+from pipnick_watch.errors import PipnickWatchError
 from pipnick_watch.watch import jobs
 
 __all__ = ["Pool", "WorkerPool", "default_workers"]
@@ -28,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 PRELOAD = "pipnick_watch.watch.derive"
 """Imported once by the server that workers are forked from."""
+
+STARTS = 3
+"""How often a worker is started before the system is said to refuse."""
 
 TASKS_PER_WORKER = 500
 """A worker is replaced after so many tasks, so that nothing it may leak can pile up."""
@@ -128,6 +133,11 @@ class WorkerPool(Pool):
     ----------
     n_workers : int
         Number of processes.
+
+    Raises
+    ------
+    PipnickWatchError
+        None can be started.
     """
 
     def __init__(self, n_workers: int) -> None:
@@ -137,10 +147,12 @@ class WorkerPool(Pool):
         self._context.set_forkserver_preload([PRELOAD])
         self._slots: list[_Slot] = []
         try:
-            with _interrupts_held():
-                self._slots += [_Slot(self._context) for _ in range(n_workers)]
-        except BaseException:
+            for _ in range(n_workers):
+                self._slots.append(self._started())
+        except BaseException as error:
             self.shutdown(wait=False, cancel_futures=True)
+            if isinstance(error, OSError):
+                raise PipnickWatchError(f"no worker can be started: {error}") from error
             raise
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
@@ -205,9 +217,12 @@ class WorkerPool(Pool):
 
     def _renew(self, number: int) -> _Slot:
         logger.debug("worker %d is started anew", number)
-        try:
-            with _interrupts_held():
-                self._slots[number] = _Slot(self._context)
-        except EOFError as error:
-            raise OSError("the server that starts the workers has ended") from error
+        self._slots[number] = self._started()
         return self._slots[number]
+
+    def _started(self) -> _Slot:
+        """Start a worker; the server that workers come from may have ended, and is started anew."""
+        for _ in range(STARTS):
+            with contextlib.suppress(EOFError, ConnectionError), _interrupts_held():
+                return _Slot(self._context)
+        raise OSError("the server that starts the workers has ended")

@@ -3,8 +3,10 @@
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
+from multiprocessing import forkserver
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +150,21 @@ def test_workers_that_cannot_start_charge_nobody(
         assert live.night.candidates[frame].tries == 0
         monkeypatch.undo()
         live.until_done(frame)
+
+
+def test_the_server_of_workers_is_killed_while_one_starts() -> None:
+    """Another server is started, and the worker from that one."""
+    with WorkerPool(1) as first:
+        first.submit(os.getpid).result(60)
+        server = forkserver._forkserver._forkserver_pid
+        os.kill(server, signal.SIGSTOP)
+        end = threading.Timer(0.5, os.kill, (server, signal.SIGKILL))
+        end.start()
+        with WorkerPool(1) as second:
+            assert second.submit(os.getpid).result(60) > 0
+        end.join()
+        assert forkserver._forkserver._forkserver_pid != server
+        assert first.submit(os.getpid).result(60) > 0
 
 
 def test_errors_travel_as_text(one_worker: WorkerPool) -> None:
