@@ -325,6 +325,8 @@ def _end(
     act: Callable[[argparse.Namespace, argparse.ArgumentParser], int],
 ) -> None:
     """Parse, act, and end the process with the right code and, for trouble, one line."""
+    if sys.stderr is None:  # closed by whoever started us: the log file has it all the same
+        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115
     options = parser.parse_args(arguments)
     # One thread for each process, set before numpy is imported: the workers are the parallelism.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):

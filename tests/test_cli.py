@@ -2,11 +2,12 @@
 
 import dataclasses
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from conftest import command
+from conftest import BIN, command, land, statuses
 from pipnick_watch import __version__, cli
 from pipnick_watch.settings import PHOTOMETRY_DEFAULTS, SECTIONS, Settings
 
@@ -177,3 +178,14 @@ def test_bad_settings_end_with_78(tmp_path: Path, capsys: pytest.CaptureFixture[
         cli.watch_command([str(tmp_path), "--once"])
     assert ended.value.code == 78
     assert "thresh" in capsys.readouterr().err
+
+
+def test_nobody_listens(frames: dict[str, bytes], maindir: Path) -> None:
+    """With all three streams closed a night is measured all the same."""
+    land(maindir, "X_V/d1_red.fits", next(iter(frames.values())))
+    ran = subprocess.run(
+        ["/bin/sh", "-c", '"$0" "$1" <&- >&- 2>&-', str(BIN / "pipnick_photometry"), str(maindir)],
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0
+    assert statuses(maindir) == {"X_V/d1_red.fits": "done"}

@@ -278,6 +278,19 @@ def test_a_foreign_lock_on_the_table_holds_up_no_frame(
             holder.kill()
 
 
+def test_a_night_whose_path_fits_in_no_table_is_measured_all_the_same(
+    frames: dict[str, bytes], tmp_path: Path
+) -> None:
+    """What the table cannot hold is said once for each frame, and not tried for ever."""
+    maindir = tmp_path / "clear | windy"
+    for frame, content in frames.items():
+        land(maindir, frame, content)
+    ran = command("pipnick_photometry", maindir, "--excl_filts", "B", timeout=60)
+    assert ran.returncode == 0
+    assert ran.stderr.count("has no row in astrometry_files.tbl") == 4
+    assert listed(maindir) == {V1, V2}
+
+
 def test_a_word_that_leaves_out_nothing_is_pointed_out(
     night: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -59,6 +59,7 @@ class Exclusions:
         self._changed_at = 0.0
         self._unlisted: dict[str, tuple[str, str, bool]] = {}
         self._uncommented: set[str] = set()
+        self._unlistable: set[str] = set()
         self._retry_at = 0.0
         self._trouble_since = 0.0
         self.trouble = ""
@@ -167,14 +168,14 @@ class Exclusions:
         """
         if excluded and not is_focus(outline.object):
             self._want_comment(name, outline.object, outline.filter)
-        elif name not in self._view:
+        elif name not in self._view and name not in self._unlistable:
             self._unlisted.setdefault(name, (outline.object, outline.filter, excluded))
 
     def check(self) -> None:
         """Note which recorded frames have lost their row: somebody's stale copy, say."""
         for name, entry in self.records.entries().items():
             known = entry.object != "UNKNOWN" and not entry.reason.startswith("same frame as ")
-            listed = name in self._view or name in self._unlisted
+            listed = name in self._view or name in self._unlisted or name in self._unlistable
             if known and not listed and (self.records.layout.reduced / name).exists():
                 excluded = entry.reason.startswith((OPTION, "focus"))
                 self._unlisted[name] = (entry.object, entry.filter, excluded)
@@ -229,8 +230,10 @@ class Exclusions:
             self.table.row(name, object_, filter_, excluded=excluded)
             for name, (object_, filter_, excluded) in self._unlisted.items()
         ]
-        for line in self.table.add(rows) if rows else ():
+        refused = self.table.add(rows) if rows else []
+        for line in refused:
             logger.warning("%s", line)
+        tried = set(self._unlisted) if refused else set()
         self._unlisted.clear()
         if self._uncommented:
             self.table.comment_out(self._uncommented)
@@ -238,6 +241,8 @@ class Exclusions:
             self._uncommented.clear()
         # taken before the reading: an edit in between is then seen as one
         signature = self.table.signature()
+        # before the reading too: what the table cannot hold is not asked for again
+        self._unlistable |= {name for name in tried if name not in self.table.read()}
         measure = self._read()
         self._seen = self._acted_on = signature
         self._out_of_trouble()
@@ -280,6 +285,8 @@ class Exclusions:
         return measure
 
     def _want_comment(self, name: str, object_: str, filter_: str) -> None:
+        if name in self._unlistable:
+            return
         if name not in self._view:
             self._unlisted[name] = (object_, filter_, True)
         elif not self._view.excluded(name):
