@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipnick_watch.columns import RADII
-from pipnick_watch.lightcurves.cube import Cube, field_terms, flux_errors
+from pipnick_watch.lightcurves.cube import Cube, flux_errors, thinned
 from pipnick_watch.lightcurves.ensemble import (
     Ensemble,
     column_medians,
@@ -37,7 +37,7 @@ LEAST_SNR = 15.0
 NOISY = 2.5
 """A star whose scatter is so many times what the others of its kind have is not compared with."""
 
-LEAST_FRAMES = 6
+LEAST_FRAMES, MOST_FRAMES = 6, 200
 LIKE = 0.75
 """Magnitudes: how far stars of like brightness differ from the target."""
 
@@ -54,8 +54,8 @@ def magnitudes(
         positive = np.where(flux > 0, flux, np.nan)
         mag = -2.5 * np.log10(positive / exptime)
         mag_err = MAGNITUDE * error / positive
-    if cube.bends is not None:
-        mag -= np.einsum("t,tij->ij", cube.bends[choice], field_terms(cube, stars))
+    if cube.bent is not None:
+        mag -= cube.bent[:, stars, choice]
     return mag, mag_err
 
 
@@ -153,6 +153,8 @@ def choose_flux(
     fallback = plain_flux(fwhm)
     if len(cube.rows) < LEAST_FRAMES or len(comparisons) < LEAST_STARS:
         return fallback
+    cube, every = thinned(cube, MOST_FRAMES)
+    clean = clean[every]
     like = _alike(cube, comparisons, target, fallback)
     scores = np.full(len(FLUXES), np.inf)
     good = clean[:, comparisons]

@@ -1,5 +1,6 @@
 """What was measured of each star in each frame, as arrays."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from pipnick_watch.lightcurves.registration import Registration
 from pipnick_watch.lightcurves.starlist import FLUXES
 from pipnick_watch.photometry.flags import Flag
 
-__all__ = ["Cube", "field_terms", "fill_cube", "flux_errors"]
+__all__ = ["Cube", "field_terms", "fill_cube", "flux_errors", "thinned"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -37,9 +38,8 @@ class Cube:
     exptime, airmass : ndarray, shape (n_frames,)
     crowding : ndarray, shape (n_stars,)
         Light of the neighbours at the star, as a share of its own.
-    bends : ndarray, shape (n_fluxes, n_terms), or None
-        Factors of :func:`field_terms` that say, for each choice of flux, by how many magnitudes a
-        star is too faint because of its place on the detector.
+    bent : ndarray, shape (n_frames, n_stars, n_fluxes), or None
+        By how many magnitudes a star is too faint because of its place on the detector.
     """
 
     rows: list[int]
@@ -56,11 +56,21 @@ class Cube:
     exptime: FloatArray
     airmass: FloatArray
     crowding: FloatArray
-    bends: FloatArray | None = None
+    bent: FloatArray | None = None
 
     def has(self, *flags: Flag) -> npt.NDArray[np.bool_]:
         """Tell where one of these flags is set."""
         return np.asarray((self.flags & sum(map(int, flags))) != 0)
+
+
+def thinned(cube: Cube, most: int) -> tuple[Cube, slice]:
+    """Take every n-th frame, so that no more than ``most`` are left; also tell which."""
+    every = slice(None, None, -(-len(cube.rows) // most) or 1)
+    planes = ("flux", "flux_err", "peak", "bkg_rms", "x", "y", "ra", "dec", "flags")
+    parts = {name: getattr(cube, name)[every] for name in (*planes, "rows", "exptime", "airmass")}
+    if cube.bent is not None:
+        parts["bent"] = cube.bent[every]
+    return dataclasses.replace(cube, **parts), every
 
 
 def fill_cube(done: Registration, wanted: IntArray, *, blank: bool = False) -> Cube:
@@ -124,7 +134,9 @@ def _time_key(done: Registration, k: int) -> tuple[bool, float, str]:
     return unknown, 0.0 if unknown else one.mjd_mid, one.frame
 
 
-def field_terms(cube: Cube, stars: IntArray | slice = slice(None)) -> FloatArray:
+def field_terms(
+    cube: Cube, stars: IntArray | slice = slice(None), frames: slice = slice(None)
+) -> FloatArray:
     """Give the surfaces over the field at each point: up to the fourth order, and r to the sixth.
 
     Returns
@@ -134,8 +146,8 @@ def field_terms(cube: Cube, stars: IntArray | slice = slice(None)) -> FloatArray
     """
     middle_x, middle_y = np.nanmedian(cube.x), np.nanmedian(cube.y)
     size = max(float(np.nanmax(cube.x) - np.nanmin(cube.x)), 1.0) / 2
-    u = np.nan_to_num((cube.x[:, stars] - middle_x) / size)
-    v = np.nan_to_num((cube.y[:, stars] - middle_y) / size)
+    u = np.nan_to_num((cube.x[frames, stars] - middle_x) / size)
+    v = np.nan_to_num((cube.y[frames, stars] - middle_y) / size)
     uu, uv, vv = u * u, u * v, v * v
     return np.stack([
         u, v, uu, uv, vv, u * uu, v * uu, u * vv, v * vv,

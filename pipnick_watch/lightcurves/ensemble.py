@@ -112,7 +112,7 @@ def _solve(m: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
     scale = np.sqrt(np.where(per_star > 0, per_star, 1.0))
     scaled = matrix / scale[:, None] / scale[None, :]
     rest = ((right - guess @ matrix) / scale).T
-    if (weights > 0).all(axis=1).any():  # one frame links all stars: only one constant is free
+    if _linked(weights > 0):  # only one constant is free
         free = scale / np.sqrt((scale**2).sum())
         step = np.linalg.solve(scaled + np.outer(free, free), rest)
     else:
@@ -120,6 +120,17 @@ def _solve(m: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
     stars = guess + step.T / scale
     offsets = mean - (share * stars[..., None, :]).sum(axis=-1)
     return np.asarray(stars), np.asarray(offsets)
+
+
+def _linked(seen: npt.NDArray[np.bool_]) -> bool:
+    """Tell whether frames that have stars in common, one after the other, lead to every star."""
+    stars = seen[np.argmax(seen.sum(axis=1))] if len(seen) else np.zeros(seen.shape[1], dtype=bool)
+    while not stars.all():
+        more = seen[(seen & stars).any(axis=1)].any(axis=0)
+        if (more == stars).all():
+            return False
+        stars = more
+    return True
 
 
 def left_over(values: FloatArray, weights: FloatArray) -> FloatArray:

@@ -136,7 +136,7 @@ def drift_of(
         run = slice(max(start, number + 1 - LATELY), number + 1)
         if number - run.start >= 2 and t[run][-1] > t[run][0]:
             since = t[run] - t[run].mean()
-            speed[k] = since @ place[run] / (since @ since)
+            speed[k] = (since[:, None] * place[run]).sum(axis=0) / (since**2).sum()
             rate[k] = math.hypot(*speed[k]) * plate_scale / 24.0
     if n == 0:
         return Drift(x=x, y=y, rate=rate, speed=speed)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipnick_watch.lightcurves.comparison import LEAST_SNR, clean_points, magnitudes
-from pipnick_watch.lightcurves.cube import Cube, field_terms
+from pipnick_watch.lightcurves.cube import Cube, field_terms, thinned
 from pipnick_watch.lightcurves.ensemble import column_medians, left_over, solve_ensemble
 from pipnick_watch.lightcurves.noise import MAGNITUDE
 from pipnick_watch.lightcurves.starlist import FLUXES
@@ -31,7 +31,12 @@ LEAST_FRAMES = 12
 SHARE_SEEN = 0.15
 """Share of the frames that must show a star well: those at the edges are seen for a while only."""
 
-MOST_STARS = 150
+MOST_STARS, MOST_FRAMES = 80, 150
+"""What a surface needs; a long night and a rich field tell no more."""
+
+CELLS = 6
+"""The field is looked at in so many by so many cells, so that its corners have a say."""
+
 SIGNIFICANT = 6.0
 """F ratio from which the surface is believed: each term must earn so many times its noise."""
 
@@ -42,7 +47,7 @@ ROUNDS = 3
 
 
 def flatten(cube: Cube, saturation: float, barred: IntArray, base: int) -> Cube:
-    """Give the cube with its ``bends`` filled, where the stars show some.
+    """Give the cube with its ``bent`` filled, where the stars show some.
 
     Each choice of flux has its own: a narrow aperture also loses light where the PSF is broad.
 
@@ -58,16 +63,18 @@ def flatten(cube: Cube, saturation: float, barred: IntArray, base: int) -> Cube:
     """
     if len(cube.rows) < LEAST_FRAMES or not _wandered(cube):
         return cube
-    stars = _witnesses(cube, clean_points(cube, saturation), barred, base)
+    some, every = thinned(cube, MOST_FRAMES)
+    clean = clean_points(some, saturation)
+    stars = _witnesses(some, clean, barred, base)
     if len(stars) < LEAST_STARS:
         return cube
-    good = clean_points(cube, saturation)[:, stars]
-    raw = np.stack([magnitudes(cube, choice, stars)[0] for choice in range(len(FLUXES))])
+    good = clean[:, stars]
+    raw = np.stack([magnitudes(some, choice, stars)[0] for choice in range(len(FLUXES))])
     often = np.isfinite(raw).sum(axis=(1, 2)) > 0.9 * np.isfinite(raw[base]).sum()
     good &= np.isfinite(raw[often]).all(axis=0)
     raw = np.where(good, raw, 0.0)
-    variance = magnitudes(cube, base, stars)[1] ** 2
-    terms = field_terms(cube, stars)
+    variance = magnitudes(some, base, stars)[1] ** 2
+    terms = field_terms(cube, stars, every)
     bends = np.zeros((len(FLUXES), len(terms)))
     for _ in range(ROUNDS):
         flat = raw[base] - np.einsum("t,tij->ij", bends[base], terms)
@@ -81,7 +88,7 @@ def flatten(cube: Cube, saturation: float, barred: IntArray, base: int) -> Cube:
     for choice in np.flatnonzero(~often):
         nearest = np.flatnonzero(often)[np.argmin(np.abs(np.flatnonzero(often) - choice))]
         bends[choice] = bends[nearest]
-    return dataclasses.replace(cube, bends=bends)
+    return dataclasses.replace(cube, bent=np.einsum("kt,tij->ijk", bends, field_terms(cube)))
 
 
 def _wandered(cube: Cube) -> bool:
@@ -95,14 +102,22 @@ def _wandered(cube: Cube) -> bool:
 
 
 def _witnesses(cube: Cube, clean: BoolArray, barred: IntArray, base: int) -> IntArray:
-    """Choose the stars that tell of the surface: all over the field, the best seen ones."""
+    """Choose the stars that tell of the surface: all over the field, the best seen ones first."""
     error = np.where(clean, magnitudes(cube, base)[1], np.nan)
     with np.errstate(invalid="ignore"):
         n = (error < MAGNITUDE / LEAST_SNR).sum(axis=0)
     n[barred] = 0
     stars = np.flatnonzero(n >= max(LEAST_FRAMES / 2, SHARE_SEEN * len(cube.rows)))
-    order = np.argsort(column_medians(error[:, stars]) / np.sqrt(n[stars]), kind="stable")
-    return np.sort(stars[order[:MOST_STARS]])
+    stars = stars[np.argsort(column_medians(error[:, stars]) / np.sqrt(n[stars]), kind="stable")]
+    if len(stars) <= MOST_STARS:
+        return np.sort(stars)
+    cell = np.zeros(len(stars), dtype=np.int64)
+    for axis in (cube.x, cube.y):
+        middle = column_medians(axis[:, stars])
+        share = (middle - middle.min()) / max(float(np.ptp(middle)), 1.0)
+        cell = cell * CELLS + np.minimum((share * CELLS).astype(np.int64), CELLS - 1)
+    rank = np.array([int((cell[:k] == one).sum()) for k, one in enumerate(cell)])
+    return np.sort(stars[np.argsort(rank, kind="stable")[:MOST_STARS]])
 
 
 def _fit(raw: FloatArray, terms: FloatArray, weights: FloatArray) -> FloatArray:
@@ -134,14 +149,14 @@ def _fit(raw: FloatArray, terms: FloatArray, weights: FloatArray) -> FloatArray:
     gram += np.diag(1e-9 * np.diag(gram) + 1e-30)
     inverse = np.linalg.inv(np.linalg.cholesky(gram))
     share, modes = np.linalg.eigh(inverse @ np.einsum("in,jn->ij", design, design) @ inverse.T)
-    modes = (modes.T @ inverse)[share > SHOWN]
+    seen_well = share > SHOWN
+    share, modes = share[seen_well], (modes.T @ inverse)[seen_well]
+    strength = np.einsum("in,kn->ki", design, goal) @ modes.T
+    explained = (strength**2 / share).sum(axis=1)
+    after = (goal**2).sum(axis=1) - explained
     rank = len(modes)
-    shown = modes @ design
-    factors = np.einsum("in,kn->ki", shown, goal) / share[share > SHOWN]
-    after = ((goal - factors @ shown) ** 2).sum(axis=1)
     free = int(seen.sum()) - rank - sum(weights.shape)
     if rank == 0 or free < 10 * rank:
         return np.zeros((len(raw), len(terms)))
-    gained = ((goal**2).sum(axis=1) - after) / rank
-    believed = gained > SIGNIFICANT * after / free
-    return np.where(believed[:, None], factors @ modes, 0.0)
+    believed = explained / rank > SIGNIFICANT * after / free
+    return np.where(believed[:, None], strength / share @ modes, 0.0)
