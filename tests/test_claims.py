@@ -3,13 +3,15 @@
 from pathlib import Path
 
 import pytest
+from recorded_nights import put, result_of
 
 from conftest import land
 from pipnick_watch.records import Records
 from pipnick_watch.settings import Settings
 from pipnick_watch.watch.claims import Claims
 from pipnick_watch.watch.exclusions import Exclusions
-from pipnick_watch.watch.scan import see
+from pipnick_watch.watch.ready import Candidate
+from pipnick_watch.watch.scan import Seen, see
 
 
 @pytest.fixture
@@ -62,3 +64,28 @@ def test_a_file_that_came_while_a_scan_went_on_is_not_forgotten(
     (maindir / "reduced" / "X_V" / "d1_red.fits").unlink()
     claims.note(["X_V/d1.fits"])
     assert claims.first_of("X_V/d1.fits") == "X_V/d1.fits"
+
+
+def test_content_that_need_not_be_measured(maindir: Path, claims: Claims) -> None:
+    """A file's own, if it stands with these settings; and that of gone files that looked alike."""
+    records, now = claims.records, claims.fingerprint
+    for frame, content, settings in (
+        ("X_V/d1.fits", "one", now), ("X_V/d2.fits", "two", "older"), ("X_V/d3.fits", "six", now),
+    ):  # fmt: skip
+        put(maindir, frame, content)
+        records.publish(result_of(frame, content, settings=settings))
+
+    def known(name: str) -> set[str]:
+        seen = Seen(size=3, mtime_ns=1, ino=0)
+        one = Candidate(name=name, reduced=maindir, live=True, first_seen=0.0, seen=seen)
+        return set(claims.known_hashes(one))
+
+    assert known("X_V/d1.fits") == {"one"}
+    assert known("X_V/d2.fits") == known("X_V/new.fits") == set()
+    for frame in ("X_V/d2.fits", "X_V/d3.fits"):
+        (maindir / "reduced" / frame).unlink()
+    assert known("X_V/d1.fits") == {"one", "six"}
+    assert known("X_V/new.fits") == {"six"}
+    assert claims.own_hash("X_V/d2.fits") == claims.own_hash("X_V/new.fits") == ""
+    claims.redo.add("X_V/new.fits")
+    assert known("X_V/new.fits") == set()

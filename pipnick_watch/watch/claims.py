@@ -11,7 +11,10 @@ from pipnick_watch.watch.exclusions import Exclusions
 from pipnick_watch.watch.ready import Candidate
 from pipnick_watch.watch.scan import Seen, can_be_read, see
 
-__all__ = ["Claims"]
+__all__ = ["SAME_FRAME", "Claims"]
+
+SAME_FRAME = "same frame as "
+"""How the reason of a file begins beside which another one counts."""
 
 
 class Claims:
@@ -46,7 +49,6 @@ class Claims:
         self._once = once
         self._dealt_with: dict[str, Seen | None] = {}
         self._names: set[str] = set()
-        self._others: dict[str, str] = {}
         self._by_identity: dict[str, set[str]] = {}
 
     def note(self, names: Iterable[str]) -> None:
@@ -61,8 +63,6 @@ class Claims:
         for name in found - self._names:
             self._by_identity.setdefault(frame_identity(name), set()).add(name)
         self._names = found
-        shared = [beside for beside in self._by_identity.values() if len(beside) > 1]
-        self._others = same_frames(set().union(*shared))
 
     def first_of(self, name: str) -> str:
         """Find the file that counts among those that hold this frame."""
@@ -91,8 +91,10 @@ class Claims:
             return True
         if (entry.size, entry.mtime_ns) != (seen.size, seen.mtime_ns):
             return True
+        if entry.reason.startswith(SAME_FRAME):
+            return self.first_of(name) == name
         if entry.status == "excluded":
-            return self.exclusions.lifted(entry, self._others)
+            return self.exclusions.lifted(entry)
         if self._once and not self.current(entry):
             return True
         return entry.status == "failed" and self._can_be_had_now(entry)
@@ -110,13 +112,16 @@ class Claims:
         """
         if one.afresh or one.name in self.redo or one.seen is None:
             return ()
-        entry = self.records.entry(one.name)
-        known = [old.sha256
-                 for old in self.records.gone(one.name, one.seen.size, one.seen.mtime_ns)
-                 if self.current(old)]  # fmt: skip
-        if entry is not None and entry.status == "done" and (not self._once or self.current(entry)):
-            known.append(entry.sha256)
-        return tuple(known)
+        older = self.records.gone(one.name, one.seen.size, one.seen.mtime_ns)
+        known = [entry.sha256 for entry in older if self.current(entry)]
+        return tuple(filter(None, [*known, self.own_hash(one.name)]))
+
+    def own_hash(self, name: str) -> str:
+        """Give the hash of a file's content whose rows stand as they are; empty without such."""
+        entry = self.records.entry(name)
+        if entry is None or entry.status != "done" or (self._once and not self.current(entry)):
+            return ""
+        return entry.sha256
 
     def current(self, entry: Entry) -> bool:
         """Tell whether an entry was made with these settings by this version."""

@@ -7,7 +7,7 @@ leaves out is commented out.
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from pipnick_watch.errors import RecordsError
 from pipnick_watch.outline import Outline
@@ -122,14 +122,12 @@ class Exclusions:
             return LEFT_BEHIND + before.removeprefix(OPTION)
         return before if before.startswith(LEFT_BEHIND) else COMMENTED
 
-    def lifted(self, entry: Entry, others: Mapping[str, str]) -> bool:
+    def lifted(self, entry: Entry) -> bool:
         """Tell whether the reason that a frame was excluded for holds no longer."""
         if entry.reason.startswith(COMMENTED):
             return self._known and not self._left_alone(entry.frame)
         if entry.reason.startswith(OPTION):
             return not self._option(entry.frame, entry.object, entry.filter)
-        if entry.reason.startswith("same frame as "):
-            return entry.frame not in others
         return not entry.reason.startswith("focus")
 
     def take_back(self, names: Iterable[str]) -> list[str]:

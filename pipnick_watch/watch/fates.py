@@ -9,7 +9,7 @@ from pipnick_watch.errors import RecordsError
 from pipnick_watch.records import FrameResult, Records, probe_frame_lock
 from pipnick_watch.records.result import Status
 from pipnick_watch.watch.backlog import Backlog
-from pipnick_watch.watch.claims import Claims
+from pipnick_watch.watch.claims import SAME_FRAME, Claims
 from pipnick_watch.watch.crew import Measured
 from pipnick_watch.watch.exclusions import Exclusions
 from pipnick_watch.watch.jobs import Outcome
@@ -88,13 +88,14 @@ class Fates:
         """Have recorded what a worker found."""
         one = measured.candidate
         assert one.outline is not None
-        excluded = self.exclusions.why(one.name, one.outline)
+        first = self.claims.first_of(one.name)
+        beside = SAME_FRAME + first if first != one.name else ""
+        excluded = beside or self.exclusions.why(one.name, one.outline)
         if excluded:  # while it was measured
             self.settle(one, "excluded", excluded)
             return
         if outcome.kind == "same":
-            entry = self.records.entry(one.name)
-            if entry is not None and entry.sha256 == outcome.sha256 and entry.status == "done":
+            if outcome.sha256 == self.claims.own_hash(one.name):
                 self._touch(one, outcome)
                 return
             result = self.records.taken_over(one.name, outcome.sha256, self.claims.fingerprint)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pipnick_watch.records import Records
 from pipnick_watch.settings import Settings
-from pipnick_watch.watch.claims import Claims
+from pipnick_watch.watch.claims import SAME_FRAME, Claims
 from pipnick_watch.watch.exclusions import Exclusions, is_focus
 from pipnick_watch.watch.ready import Candidate, Limits, Verdict, check_lock, look
 
@@ -59,7 +59,7 @@ class Gate:
             return Verdict.GONE
         first = self.claims.first_of(one.name)
         if first != one.name:
-            one.reason = f"same frame as {first}"
+            one.reason = SAME_FRAME + first
             return Verdict.EXCLUDED
         reason = self.exclusions.why(one.name, one.outline)
         excluded = bool(reason) or is_focus(one.outline.object)

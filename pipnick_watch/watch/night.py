@@ -202,28 +202,28 @@ class Night:
         self.claims.note(listing.frames)
         yield
         frames = list(listing.frames.items())
-        lifted: list[str] = []
+        lifted: list[tuple[str, Seen]] = []
         for start in range(0, len(frames), SLICE):
             lifted += self._compare(frames[start : start + SLICE])
             yield
-        self._take_back([name for name in lifted if not self._is_at(name)])
+        self._take_back([name for name, _ in self._compare(lifted)])  # if they still are
         self.exclusions.check()
         yield from self.solutions.look()
         if not self._scanned:
             yield from self.gallery.find_missing()
         self._scanned = True
 
-    def _compare(self, frames: list[tuple[str, Seen]]) -> list[str]:
+    def _compare(self, frames: list[tuple[str, Seen]]) -> list[tuple[str, Seen]]:
         """Add the files that there is something to do with; give those excluded no longer."""
         now = time.monotonic()
         entries = self.records.entries()
-        lifted: list[str] = []
+        lifted: list[tuple[str, Seen]] = []
         for name, seen in frames:
             entry = entries.get(name)
             if self._is_at(name) or not self.claims.wanted(name, seen, entry):
                 continue
             if entry is not None and self.claims.only_lifted(seen, entry):
-                lifted.append(name)
+                lifted.append((name, seen))
             else:
                 self._add(name, now, live=self._scanned)
         return lifted
