@@ -195,4 +195,5 @@ def real_frames(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
 def pool() -> Iterator[WorkerPool]:
     """Give two warm workers that all tests may use, one after the other."""
     with WorkerPool(2) as workers:
+        workers.warm_up()
         yield workers

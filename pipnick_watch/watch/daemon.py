@@ -80,6 +80,7 @@ def run_daemon(maindir: Path, settings: Settings, metrics: Path | None = None) -
         )  # fmt: skip
         logger.debug("settings: %s", settings)
         pool = held.enter_context(WorkerPool(n_workers))
+        pool.warm_up()
         one = Following(maindir, settings, pool, wake.set)
         one.begin()
         Loop(pool, wake, watched).run(stop, lambda: [one])

@@ -116,4 +116,6 @@ def _start() -> WorkerPool:
     # themselves when their parent does, which is all that this guards against.
     multiprocessing.current_process().daemon = False
     with _one_at_a_time:
-        return WorkerPool(1)
+        pool = WorkerPool(1)
+        pool.warm_up()
+    return pool

@@ -110,6 +110,7 @@ def run_nights(
             "pipnick-watch %s, PID %d: watching the nights %s with %d workers",
             __version__, os.getpid(), pattern, n_workers,
         )  # fmt: skip
+        pool.warm_up()
         nights = Nights(pattern, settings_of, pool, wake, since_days=since_days, rest_s=rest_s)
         try:
             Loop(pool, wake, watched, idle_line=nights.idle_line).run(stop, nights.followed)

@@ -85,7 +85,11 @@ class Roster:
                 continue
             one = one or self.backlog.first(live=False)
             if one is not None:
-                self.crew.measure(one, self._job(one))
+                try:
+                    self.crew.measure(one, self._job(one))
+                except OSError as error:
+                    self.outbox.refuse(str(error), "no worker can be started")
+                    return
                 self.backlog.take(one)
             elif not (self._spare() and (self.gallery.draw_one() or self._make_overview())):
                 return

@@ -6,6 +6,7 @@ breaks a pool; and it ends when its daemon does.
 
 import ctypes
 import dataclasses
+import gc
 import glob
 import math
 import os
@@ -70,6 +71,7 @@ def start(daemon: int) -> None:
     """Prepare this process: limits, signals, and the watch on its daemon."""
     global _own_process
     _own_process = True
+    gc.freeze()  # the collector would write into all that is shared with the other workers
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the daemon's to handle
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))

@@ -34,6 +34,9 @@ PRELOAD = "pipnick_watch.watch.derive"
 STARTS = 3
 """How often a worker is started before the system is said to refuse."""
 
+WARM = 2
+"""Workers that stand ready while there is nothing to do: for the next frame, and its pictures."""
+
 TASKS_PER_WORKER = 500
 """A worker is replaced after so many tasks, so that nothing it may leak can pile up."""
 
@@ -63,7 +66,7 @@ class Pool(Executor):
         raise NotImplementedError
 
     def refresh(self, quiet_s: float) -> None:
-        """Replace the workers that have worked and then rested for so long, where that pays."""
+        """Give back the memory of workers that have rested for so long, where that pays."""
 
 
 class _Slot:
@@ -129,6 +132,8 @@ def _main_hidden() -> Iterator[None]:
 class WorkerPool(Pool):
     """Worker processes, started by a fork server that has done their imports.
 
+    They are started when they are needed, or with :meth:`warm_up`.
+
     Parameters
     ----------
     n_workers : int
@@ -145,10 +150,20 @@ class WorkerPool(Pool):
         # Never fork: this process runs threads. The server is single-threaded.
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([PRELOAD])
-        self._slots: list[_Slot] = []
+        self._slots: list[_Slot | None] = [None] * n_workers
+
+    def warm_up(self) -> None:
+        """Start the workers: the first tasks need not wait for them.
+
+        Raises
+        ------
+        PipnickWatchError
+            They cannot be started.
+        """
         try:
-            for _ in range(n_workers):
-                self._slots.append(self._started())
+            for number, slot in enumerate(self._slots):
+                if slot is None:
+                    self._start(number)
         except BaseException as error:
             self.shutdown(wait=False, cancel_futures=True)
             if isinstance(error, OSError):
@@ -156,38 +171,42 @@ class WorkerPool(Pool):
             raise
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """Give the task to a free worker, or to the first one when all are busy.
+        """Give the task to a free worker, a new one, or the first one when all are busy.
 
         Raises
         ------
         OSError
             No worker can be started now.
         """
-        number = next((n for n, slot in enumerate(self._slots) if slot.free), 0)
+        number = self._choose()
         slot = self._slots[number]
-        if slot.tasks >= TASKS_PER_WORKER and slot.free:
-            slot.executor.shutdown(wait=False)
-            slot = self._renew(number)
+        if slot is None or (slot.tasks >= TASKS_PER_WORKER and slot.free):
+            slot = self._start(number)
         try:
             future = slot.executor.submit(fn, *args, **kwargs)
         except BrokenProcessPool:
             # It died while idle or on its last task: nobody's fault here.
-            slot = self._renew(number)
+            slot = self._start(number)
             future = slot.executor.submit(fn, *args, **kwargs)
         slot.current = future
         slot.started = time.monotonic()
         slot.tasks += 1
         return future
 
+    def _choose(self) -> int:
+        free = (n for n, slot in enumerate(self._slots) if slot is not None and slot.free)
+        unborn = (n for n, slot in enumerate(self._slots) if slot is None)
+        return next(free, next(unborn, 0))
+
     def never_started(self, future: Future[Any]) -> bool:
         """Tell whether a task failed because its worker had died before it could begin."""
-        for slot in self._slots:
+        for slot in self._standing():
             if slot.current is future:
                 return slot.warm.done() and slot.warm.exception() is not None
         return False
 
     def refresh(self, quiet_s: float) -> None:
-        """Replace the workers that have rested for so long: a new one shares more memory.
+        """End the workers that have rested for so long; two stay, new ones: they share memory.
 
         Raises
         ------
@@ -195,30 +214,41 @@ class WorkerPool(Pool):
             No worker can be started now; the old ones stay.
         """
         for number, slot in enumerate(self._slots):
-            rests = slot.tasks and slot.current.done()
-            if rests and time.monotonic() - slot.started > quiet_s:
-                self._renew(number)
-                slot.executor.shutdown(wait=False)
+            if slot is None or not slot.current.done():
+                continue
+            if time.monotonic() - slot.started > quiet_s:
+                if number >= WARM:
+                    self._slots[number] = None
+                    slot.executor.shutdown(wait=False)
+                elif slot.tasks:
+                    self._start(number)
 
     def kill_late(self, limit_s: float) -> None:
         """Kill the workers that are busy with one task for longer: it ends as if they had died."""
-        for slot in self._slots:
+        for slot in self._standing():
             if not slot.current.done() and time.monotonic() - slot.started > limit_s:
                 slot.kill()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the workers; without ``wait`` the busy ones are killed."""
         if not wait:
-            for slot in self._slots:
+            for slot in self._standing():
                 slot.kill()
-        for slot in self._slots:
+        for slot in self._standing():
             # An executor that nobody waits for writes to closed pipes when the process ends.
             slot.executor.shutdown(wait=True, cancel_futures=cancel_futures)
 
-    def _renew(self, number: int) -> _Slot:
-        logger.debug("worker %d is started anew", number)
-        self._slots[number] = self._started()
-        return self._slots[number]
+    def _standing(self) -> list[_Slot]:
+        return [slot for slot in self._slots if slot is not None]
+
+    def _start(self, number: int) -> _Slot:
+        """Start a worker in the place of one that is done with, or of none."""
+        old = self._slots[number]
+        logger.debug("worker %d is started%s", number, "" if old is None else " anew")
+        new = self._slots[number] = self._started()
+        if old is not None:
+            old.executor.shutdown(wait=False)
+        return new
 
     def _started(self) -> _Slot:
         """Start a worker; the server that workers come from may have ended, and is started anew."""

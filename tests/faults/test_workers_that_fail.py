@@ -144,6 +144,7 @@ def test_workers_that_cannot_start_charge_nobody(
     frame, content = next(iter(frames.items()))
     monkeypatch.setattr(jobs, "warm_up", os.abort)
     with WorkerPool(1) as pool, Live(maindir, pool) as live:
+        pool.warm_up()
         land(maindir, frame, content)
         live.until(lambda: "no worker can be started" in live.night.outbox.trouble, "the trouble")
         live.run(3.0)
@@ -167,6 +168,36 @@ def test_the_server_of_workers_is_killed_while_one_starts() -> None:
         assert first.submit(os.getpid).result(60) > 0
 
 
+def test_workers_are_started_when_they_are_needed() -> None:
+    """A pool without a task has no process; one task after the other has one."""
+    before = set(workers())
+    with WorkerPool(3) as pool:
+        assert set(workers()) == before
+        pids = {pool.submit(os.getpid).result(30) for _ in range(3)}
+        assert set(workers()) - before == pids
+        assert len(pids) == 1
+
+
+def test_workers_that_rest_give_their_memory_back() -> None:
+    """Of those that have rested two stay, new ones; with work for all there are all again."""
+    before = set(workers())
+    with WorkerPool(3) as pool:
+        pool.warm_up()
+        first = {one.result(30) for one in [pool.submit(os.getpid) for _ in range(3)]}
+        pool.refresh(60.0)
+        assert set(workers()) - before == first
+        pool.refresh(0.0)
+        end = time.monotonic() + 20
+        while set(workers()) & first:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert len(set(workers()) - before) == 2
+        again = [pool.submit(time.sleep, 0.5) for _ in range(3)]
+        assert len(set(workers()) - before) == 3
+        for one in again:
+            one.result(30)
+
+
 def test_errors_travel_as_text(one_worker: WorkerPool) -> None:
     """A task's error arrives as one line, whatever its type, and the worker lives on."""
     before = one_worker.submit(os.getpid).result(30)
@@ -179,6 +210,7 @@ def test_a_hung_start_is_killed_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that hangs while it warms up is killed at the limit like any other."""
     monkeypatch.setattr(jobs, "warm_up", signal.pause)
     with WorkerPool(1) as pool:
+        pool.warm_up()
         monkeypatch.undo()
         future = pool.submit(os.getpid)
         time.sleep(0.3)
