@@ -95,17 +95,26 @@ def interleaved(frame: Frame, settings: Settings) -> dict[str, str]:
 
 
 def brightest(frame: Frame, table: Table) -> int:
-    """Choose the brightest star that is isolated and whole."""
+    """Choose the brightest star that is isolated, whole and like the others."""
     places = np.column_stack([table["x_fit"], table["y_fit"]])
-    order = np.argsort(-np.asarray(table["flux_psf"]))
-    for row in order:
-        if int(table["flags"][row]) & SPOILT:
-            continue
-        near = cKDTree(places).query_ball_point(places[row], 45.0)
-        others = np.asarray(table["flux_psf"])[[k for k in near if k != row]]
-        if (others < 0.02 * table["flux_psf"][row]).all():
-            return int(row)
-    raise SystemExit(f"{frame.name}: no bright star stands alone")
+    flux = np.asarray(table["flux_psf"])
+    tree = cKDTree(places)
+
+    def faint_beside(row: int, near: list[int]) -> bool:
+        return all(flux[k] < 0.02 * flux[row] for k in near if k != row)
+
+    alone = [
+        row
+        for row in np.argsort(-flux)
+        if not int(table["flags"][row]) & SPOILT
+        and faint_beside(row, tree.query_ball_point(places[row], 45.0))
+    ]
+    if not alone:
+        raise SystemExit(f"{frame.name}: no bright star stands alone")
+    growth = np.asarray(table["flux_r10"]) / np.asarray(table["flux_r5"])
+    usual = np.median(growth[alone[:8]])
+    # what grows unlike the others is two stars, and so would be its copies
+    return int(next(row for row in alone if abs(growth[row] / usual - 1.0) < 0.02))
 
 
 def copies(frame: Frame, settings: Settings, number: int = 30) -> dict[str, str]:
@@ -114,7 +123,7 @@ def copies(frame: Frame, settings: Settings, number: int = 30) -> dict[str, str]
     table = measured.catalogue
     star = brightest(frame, table)
     x0, y0, flux0 = (float(table[name][star]) for name in ("x_fit", "y_fit", "flux_psf"))
-    snr0 = flux0 / float(np.median(table["flux_err"]))
+    snr0 = float(table["snr"][star])
     half = int(np.ceil(4.0 * measured.figures["fwhm"]))
     ix, iy = round(x0), round(y0)
     box = (slice(iy - half, iy + half + 1), slice(ix - half, ix + half + 1))
@@ -125,8 +134,11 @@ def copies(frame: Frame, settings: Settings, number: int = 30) -> dict[str, str]
     taken = np.column_stack([table["x_fit"], table["y_fit"]])
     data, put = frame.data.copy(), []
     ny, nx = data.shape
-    area = 2.27 * (float(measured.figures["fwhm"]) / 2.3548) ** 2 * 4.0 * np.pi / 2.27
-    for scale in factor:
+    # pixels of sky noise that a star's flux is measured against
+    area = 4.0 * np.pi * (float(measured.figures["fwhm"]) / 2.3548) ** 2
+    for want in 20.0 * factor * np.sqrt(area) * rms:
+        if want > 0.5 * flux0:
+            continue
         for _ in range(200):
             x, y = rng.uniform(half + 8, nx - half - 9), rng.uniform(half + 8, ny - half - 9)
             near = cKDTree(taken).query([x, y])[0]
@@ -138,7 +150,6 @@ def copies(frame: Frame, settings: Settings, number: int = 30) -> dict[str, str]
                 break
         else:
             break
-        want = 20.0 * scale * np.sqrt(area) * rms
         share = want / flux0
         # what scaling takes from the star's own noise is made up for by the place's
         dy, dx = y - round(y) - (y0 - iy), x - round(x) - (x0 - ix)

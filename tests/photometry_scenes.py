@@ -95,7 +95,7 @@ def drawn(
         canvas=canvas,
         data=canvas.pad(data),
         sky_variance=canvas.pad(np.full(shape, rms**2)),
-        good=canvas.pad(np.ones(shape)),
+        good=canvas.pad(np.ones(shape, dtype=bool)),
         rms=rms,
     )
     return scene, canvas.pad(light)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import make_interp_spline
 from scipy.ndimage import median_filter
+from scipy.special import legendre
 
 __all__ = ["Sky", "measure_sky"]
 
@@ -21,6 +22,9 @@ ROUNDS = 8
 BELOW = 0.15997  # share of a Gaussian, clipped at CLIP, that lies below one standard deviation
 NAN = np.float32(np.nan)
 LEAST = 0.2  # share of a box that has to be left
+BROAD_DEGREE = 4  # of the polynomial that holds the frame's broad shape
+BROAD_ROUNDS = 4
+TWICINGS = 2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,11 +71,12 @@ def measure_sky(
     if prior is not None:
         some = some - prior[thin]
     level, rms, share = _box_statistics(some, lost, grid, mode=prior is None)
+    if prior is not None:
+        # the whole sky is smoothed again: what a box of the prior had wrong must not stay in it
+        level += prior[np.ix_(_middles(ny, grid[0]), _middles(nx, grid[1]))]
     surface = _interpolate(_smooth(_fill(level, share)), (ny, nx))
     if prior is None:
         _, rms, share = _box_statistics(some - surface[thin], lost, grid, mode=False)
-    else:
-        surface += prior
     rms = _smooth(_fill(rms, share))
     floor = 1e-3 * float(np.median(rms)) + 1e-9
     rms = np.maximum(rms, floor)
@@ -103,6 +108,11 @@ def _starts(n: int, k: int, h: int) -> npt.NDArray[np.intp]:
     """Index n pixels as k runs of h, evenly spread, overlapping by a little where they must."""
     first = np.round(np.linspace(0, n - h, k)).astype(np.intp)
     return (first[:, None] + np.arange(h)[None, :]).ravel()
+
+
+def _middles(n: int, k: int) -> npt.NDArray[np.intp]:
+    """Index the middle of each of k boxes over n pixels."""
+    return _starts(n, k, -(-n // k)).reshape(k, -1)[:, -(-n // k) // 2]
 
 
 def _clipped(
@@ -173,6 +183,37 @@ def _neighbour_sum(values: FloatArray) -> FloatArray:
 
 
 def _smooth(values: FloatArray) -> FloatArray:
+    """Take what single boxes have wrong out of them, and leave the slope and the bend of the sky.
+
+    A median of 3 × 3 boxes would cut off the top of a bump of moonlight: the frame's broad shape
+    is taken off before, and put back after; and what the median leaves is filtered again, so that
+    real structure a few boxes wide stays (Tukey's twicing).
+    """
+    smooth = _broad_shape(values)
+    for _ in range(TWICINGS):
+        smooth = smooth + _median_of_neighbours(values - smooth)
+    return smooth
+
+
+def _broad_shape(values: FloatArray) -> FloatArray:
+    """Fit a polynomial to the boxes, without those that stand out."""
+    ky, kx = values.shape
+    degree = min(BROAD_DEGREE, ky - 3, kx - 3)
+    if degree < 1:
+        return np.zeros_like(values)
+    v, u = (np.linspace(-1.0, 1.0, k) for k in (ky, kx))
+    terms = [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i)]
+    design = np.stack([np.outer(legendre(j)(v), legendre(i)(u)).ravel() for i, j in terms], axis=1)
+    flat = values.ravel()
+    keep = np.ones(len(flat), dtype=bool)
+    for _ in range(BROAD_ROUNDS):
+        rest = flat - design @ np.linalg.lstsq(design[keep], flat[keep], rcond=None)[0]
+        spread = 1.4826 * float(np.median(np.abs(rest - np.median(rest))))
+        keep = np.abs(rest) <= CLIP * spread + 1e-12
+    return np.asarray(flat - rest).reshape(ky, kx)
+
+
+def _median_of_neighbours(values: FloatArray) -> FloatArray:
     """Median-filter the boxes, 3 × 3; along an axis with fewer than three nothing is done.
 
     At the edges the slope goes on: a gradient must not be bent.

@@ -103,13 +103,19 @@ def _common_excess(
     kept = np.ones(len(off), dtype=bool)
     design = np.column_stack([np.ones(len(off)), lever])
     prior = np.diag([MODEL_ERROR**-2.0, (SKY_ERROR * rms) ** -2.0])
+    total = error
     for _ in range(CLIPPINGS):
-        weight = kept / error**2
+        weight = kept / total**2
         covariance = np.linalg.inv((design.T * weight) @ design + prior)
         excess, sky = covariance @ (design.T @ (weight * off))
         rest = np.abs(off - excess - sky * lever)
-        new = rest < 3.5 * np.hypot(error, 1.4826 * np.median(rest[kept]) / 2.0)
-        if not new.any() or np.array_equal(new, kept):
+        # stars below the threshold shine into some apertures: the fainter the star, the worse
+        light = (1.4826 * np.median((rest / lever)[kept])) ** 2 - np.median(
+            (error / lever)[kept]
+        ) ** 2
+        total = np.hypot(error, np.sqrt(max(float(light), 0.0)) * lever)
+        new = rest < 3.5 * np.hypot(total, 1.4826 * np.median(rest[kept]) / 2.0)
+        if not new.any():
             break
         kept = new
     return float(excess), float(np.sqrt(covariance[0, 0])), kept

@@ -4,7 +4,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy.fft import fftfreq, irfft2, next_fast_len, rfft2, rfftfreq
 
-__all__ = ["FWHM_TO_SIGMA", "bootstrap_fwhm", "fill_masked", "filtered_peaks", "sharp_pixels"]
+__all__ = [
+    "FWHM_TO_SIGMA",
+    "bootstrap_fwhm",
+    "faint_light",
+    "fill_masked",
+    "filtered_peaks",
+    "sharp_pixels",
+]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -12,6 +19,7 @@ IntArray = npt.NDArray[np.int64]
 
 FWHM_TO_SIGMA = 1.0 / 2.3548200450309493
 SAME = 0.15  # difference of logarithms within which two widths are the same
+FAINT = 3.5  # standard deviations of the filtered noise
 OFTEN = 0.25  # of the most frequent width: a broader one this frequent is the stars'
 NEIGHBOURS = [(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)]
 
@@ -67,6 +75,16 @@ def smooth(data: FloatArray, fwhm: float) -> FloatArray:
     spectrum *= down.astype(np.float32)[:, None]
     spectrum *= across.astype(np.float32)[None, :]
     return irfft2(spectrum, s=size)[:ny, :nx]
+
+
+def faint_light(residual: FloatArray, bad: BoolArray, rms: FloatArray, fwhm: float) -> BoolArray:
+    """Mark where a frame without sky and sources, filtered, is too far from 0 for noise.
+
+    Bright and dark alike, so that the noise itself loses as much on either side.
+    """
+    left = np.where(bad, 0.0, residual)
+    pixels = 4.0 * np.pi * (fwhm * FWHM_TO_SIGMA) ** 2
+    return np.asarray(np.abs(smooth(left, fwhm)) > FAINT / np.sqrt(pixels) * rms)
 
 
 def filtered_peaks(

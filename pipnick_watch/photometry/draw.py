@@ -14,7 +14,7 @@ __all__ = ["draw_cores", "draw_wings"]
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-FAINTEST = 0.1  # of a sky pixel's noise: where a source is no longer drawn
+FAINTEST = 0.05  # of a sky pixel's noise: where a source is no longer drawn
 STEP = 1.25  # ratio of the radii that wings are drawn to
 FARTHEST_FWHM = 9.0
 

@@ -141,7 +141,7 @@ def _search(state: State) -> State:
         if len(more) == 0:
             break
         if turn == 0 and together:
-            state = resky(state)
+            state = resky(state, faint=True)
             state = refit(refine_psf(state, corrected=True), rounds=3)
         if len(state.sources) == before:
             break

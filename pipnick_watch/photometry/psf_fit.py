@@ -31,9 +31,11 @@ BETA_PRIOR = 1.5
 BETA_PRIOR_CORRECTED = 0.3
 BETA_RANGE = (1.2, 15.0)
 SKY_PRIOR = 0.05  # of a pixel's noise
+UNLIKE = 3e-4  # how much the squared mismatch differs from star to star
 GOOD_MATCH = 0.01  # relative error of the model below which it is not worth fitting
 WORST = 0.2  # mismatch from which the PSF is called a fallback
 OUTLIER = 6.0  # standard deviations from which a pixel does not count
+TRUSTED_SNR = 300.0  # stars differ among themselves: one that is brighter tells no more than this
 LONGEST = 0.3  # step of a shared parameter
 LEAST_GAIN = 3e-4  # of the cost: a step that gains less is the last one
 OWN = 4  # parameters of each star: flux, x, y, sky
@@ -170,24 +172,27 @@ def fit_psf(
     own = np.column_stack([stars.flux, stars.x, stars.y, np.zeros(n)])
     used = np.ones(n, dtype=bool)
     psf, best = start, _linearise(stars, start, layout, own, start.mismatch, clip=False)
-    trial, step, damping = best, np.ones(1), 1e-2
+    trust = 1.0 / (1.0 + stars.flux**2 * best.matrix[:, 0, 0] / TRUSTED_SNR**2)
+    counts = used * trust
+    trial, damping = best, 1e-2
     for turn in range(rounds):
-        if turn and trial.cost(used) > best.cost(used) * (1.0 + 1e-9):
+        if turn and trial.cost(counts) > best.cost(counts) * (1.0 + 1e-9):
             # that step made it worse: go back, and take a shorter one
             trial, damping = best, damping * 30.0
         else:
-            gained = best.cost(used) - trial.cost(used)
+            gained = best.cost(counts) - trial.cost(counts)
             best, damping = trial, max(damping * 0.1, 1e-8)
             if turn in (2, 4) and used.sum() > 4:
                 used = _like_the_others(best, stars.variance)
-            if turn > 3 and gained < LEAST_GAIN * best.cost(used):
+                counts = used * trust
+            if turn > 3 and gained < LEAST_GAIN * best.cost(counts):
                 break
-        step, own_step = _solve(best, layout, prior, used, damping)
+        step, own_step = _solve(best, layout, prior, counts, damping)
         psf = layout.unpack(best.psf, layout.pack(best.psf) + step)
         own = _advance(best.own, own_step)
         mismatch = _mismatch(best, stars.variance, used)
         trial = _linearise(stars, psf, layout, own, mismatch, clip=turn > 0)
-    if trial.cost(used) <= best.cost(used):
+    if trial.cost(counts) <= best.cost(counts):
         best = trial
     mismatch = _mismatch(best, stars.variance, used)
     # what is so unlike its own stars was not made from stars
@@ -219,9 +224,9 @@ class _Linear:
     vector: FloatArray
     costs: FloatArray
 
-    def cost(self, used: BoolArray) -> float:
-        """Clipped chi-square of the stars that are used."""
-        return float(self.costs[used].sum())
+    def cost(self, counts: FloatArray) -> float:
+        """Clipped chi-square, each star's as much as it counts."""
+        return float(self.costs @ counts)
 
 
 def _linearise(
@@ -264,7 +269,7 @@ def _linearise_some(
 
 
 def _solve(
-    linear: _Linear, layout: _Layout, prior: tuple[FloatArray, FloatArray], used: BoolArray,
+    linear: _Linear, layout: _Layout, prior: tuple[FloatArray, FloatArray], counts: FloatArray,
     damping: float,
 ) -> tuple[FloatArray, FloatArray]:  # fmt: skip
     """Return the step of the shared parameters, and of each star's own (n, 4)."""
@@ -278,9 +283,9 @@ def _solve(
     reduced = matrix[:, OWN:, OWN:] - cross.swapaxes(1, 2) @ pull
     gradient = vector[:, OWN:] - np.einsum("nia,ni->na", pull, vector[:, :OWN])
     expand = layout.expand(drift_basis(linear.own[:, 1], linear.own[:, 2], linear.psf.shape))
-    part = expand[used].swapaxes(1, 2)
-    left = (part @ reduced[used] @ expand[used]).sum(axis=0)
-    right = (part @ gradient[used][:, :, None]).sum(axis=0)[:, 0]
+    part = expand.swapaxes(1, 2) * counts[:, None, None]
+    left = (part @ reduced @ expand).sum(axis=0)
+    right = (part @ gradient[:, :, None]).sum(axis=0)[:, 0]
     corner = np.diag_indices(len(right))
     left[corner] = left[corner] * (1.0 + damping) + tight
     right += tight * (centre - layout.pack(linear.psf))
@@ -321,11 +326,15 @@ def _mismatch(linear: _Linear, variance: FloatArray, used: BoolArray) -> float:
     noise = np.where(good, variance, 0.0)
     share = linear.light**2 * good
     excess = np.where(good, linear.residual**2 - noise, 0.0)
-    total = (share * linear.light**2).sum(axis=1) * linear.own[:, 0] ** 2
-    relative = (excess * share).sum(axis=1) / np.maximum(total, 1e-30)
-    some = relative[used] if used.any() else relative
+    total = np.maximum((share * linear.light**2).sum(axis=1) * linear.own[:, 0] ** 2, 1e-30)
+    relative = (excess * share).sum(axis=1) / total
+    error = np.sqrt(2.0 * ((noise * share) ** 2).sum(axis=1)) / total
+    weight = used / (error**2 + UNLIKE**2) if used.any() else 1.0 / (error**2 + UNLIKE**2)
     # the better half: blends and companions are not the PSF's fault
-    return float(np.sqrt(max(float(np.percentile(some, 40.0)), 0.0)).clip(1e-4, 0.3))
+    order = np.argsort(relative, kind="stable")
+    below = np.cumsum(weight[order])
+    square = float(relative[order][np.searchsorted(below, 0.4 * below[-1])])
+    return float(np.sqrt(max(square, 0.0)).clip(1e-4, 0.3))
 
 
 def _columns(

@@ -9,15 +9,18 @@ from pipnick_watch.photometry.psf_fit import PsfStars
 from pipnick_watch.photometry.sources import Scene, Sources
 from pipnick_watch.photometry.stamps import Window, disk, ring
 
-__all__ = ["choose_psf_stars", "cut_psf_stars"]
+__all__ = ["alike", "choose_psf_stars", "cut_psf_stars"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 
 MOST = 50
 CORE_FWHM = 2.0  # every pixel up to here,
 WINGS_FWHM = 4.0  # and a few of those up to here, once the neighbours are known
 LEAST_SNR = 20.0
+BROADER = 0.3  # excess of the second moments that a drifting PSF may have
+SHAPE_ERROR = 0.05  # and how well they are known at best
 ROUGH = 4.0  # pixels of FWHM from which a first look needs every second pixel only
 FINE = 5.5  # and any look
 
@@ -60,6 +63,24 @@ def choose_psf_stars(scene: Scene, psf: Psf, sources: Sources, *, crowding: floa
         chosen = bright[np.argsort((rival / flux)[bright], kind="stable")][:10]
         chosen = chosen[(rival / flux)[chosen] < 3.0 * crowding + 0.5]
     return np.asarray(chosen[:MOST])
+
+
+def alike(sources: Sources) -> BoolArray:
+    """Say which are no broader than most of the light: blends and galaxies are not the PSF.
+
+    Parameters
+    ----------
+    sources : Sources
+        With their shapes measured.
+    """
+    keep = np.ones(len(sources), dtype=bool)
+    error = np.hypot(sources.shape_err, SHAPE_ERROR)
+    for excess in (sources.major, sources.minor):
+        order = np.argsort(excess, kind="stable")
+        below = np.cumsum(error[order] ** -2.0)
+        usual = excess[order][np.searchsorted(below, 0.5 * below[-1])] if len(order) else 0.0
+        keep &= excess < usual + BROADER + 3.0 * error
+    return keep
 
 
 def cut_psf_stars(

@@ -6,12 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from pipnick_watch.photometry.background import measure_sky
+from pipnick_watch.photometry.detection import faint_light
 from pipnick_watch.photometry.draw import draw_cores, draw_wings
 from pipnick_watch.photometry.fit import fit_sources, neighbourhood
 from pipnick_watch.photometry.noise import sky_noise
 from pipnick_watch.photometry.psf import Psf
 from pipnick_watch.photometry.psf_fit import fit_psf
-from pipnick_watch.photometry.psf_stars import choose_psf_stars, cut_psf_stars
+from pipnick_watch.photometry.psf_stars import alike, choose_psf_stars, cut_psf_stars
 from pipnick_watch.photometry.saturation import fit_saturated
 from pipnick_watch.photometry.shape import measure_shapes
 from pipnick_watch.photometry.sources import Scene, Sources
@@ -35,6 +36,9 @@ def refine_psf(state: State, *, corrected: bool, first: bool = False) -> State:
     if len(chosen) == 0:
         return state
     model = None if first else state.model
+    if model is not None:
+        shaped = measure_shapes(state.scene, state.psf, state.sources, model, chosen)
+        chosen = chosen[alike(shaped.keep(chosen))]
     stars = cut_psf_stars(state.scene, state.psf, state.sources, chosen, model)
     elliptical = state.settings.photometry.fittype == "ellip"
     fresh = first or not state.psf.correction.any()
@@ -124,12 +128,20 @@ def refit_around(
     return replace(state, sources=sources)
 
 
-def resky(state: State) -> State:
-    """Measure the sky again, without the sources."""
+def resky(state: State, *, faint: bool = False) -> State:
+    """Measure the sky again, without the sources.
+
+    Parameters
+    ----------
+    faint : bool
+        Whether what is too faint to be a source is left out as well: under a wide PSF the many
+        stars below the threshold brighten the sky.
+    """
     canvas, data = state.scene.canvas, state.frame.data
-    sky = measure_sky(
-        data - canvas.crop(state.model), state.bad, box_side(state.psf), prior=state.sky.level
-    )
+    empty, bad = data - canvas.crop(state.model), state.bad
+    if faint:
+        bad = bad | faint_light(empty - state.sky.level, bad, state.sky.rms, state.psf.fwhm)
+    sky = measure_sky(empty, bad, box_side(state.psf), prior=state.sky.level)
     rms, noise = sky_noise(data, state.bad, state.frame.uncert, sky, box_side(state.psf))
     scene = make_scene(canvas, data - sky.level, state.bad, rms, sky.median_rms)
     return replace(state, sky=sky, noise=noise, scene=scene)
