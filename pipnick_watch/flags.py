@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipnick_watch.errors import SettingsError
-from pipnick_watch.settings import SECTIONS, SETTINGS_FILE, Settings, load_settings
+from pipnick_watch.settings import SECTIONS, SETTINGS_FILE, Settings, choose_file, load_settings
 
 __all__ = ["add_settings", "read_settings"]
 
@@ -82,10 +82,7 @@ def read_settings(
         load_settings(None, flags)
     except SettingsError as error:
         parser.error(str(error).removeprefix("the command line: "))
-    file: Path | None = options.config
-    if file is None and maindir is not None and (maindir / SETTINGS_FILE).exists():
-        file = maindir / SETTINGS_FILE
-    return load_settings(file, flags, defaults)
+    return load_settings(choose_file(options.config, maindir), flags, defaults)
 
 
 class _Several(argparse.Action):

@@ -25,8 +25,8 @@ from pipnick_watch.records.layout import Kind
 from pipnick_watch.settings import (
     PHOTOMETRY_DEFAULTS,
     SECTIONS,
-    SETTINGS_FILE,
     Settings,
+    choose_file,
     load_settings,
 )
 from pipnick_watch.solution import place_sources, solution_identity
@@ -251,10 +251,7 @@ def _settings(
             if value == default:
                 continue
         flags[section][name] = value
-    file = Path(config) if config is not None else None
-    if file is None and maindir is not None and (maindir / SETTINGS_FILE).exists():
-        file = maindir / SETTINGS_FILE
-    return load_settings(file, flags, PHOTOMETRY_DEFAULTS)
+    return load_settings(choose_file(config, maindir), flags, PHOTOMETRY_DEFAULTS)
 
 
 def _home(path: Path) -> Layout | None:

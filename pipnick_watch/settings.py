@@ -6,15 +6,14 @@ commands and the keys of the file are made from the declaration.
 
 import dataclasses
 import json
-import math
-import types
-import typing
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pipnick_watch.camera import Camera, clean_name
+from pipnick_watch.checking import as_kind, as_table, check_keys, fill
 from pipnick_watch.errors import SettingsError
 
 __all__ = [
@@ -27,6 +26,7 @@ __all__ = [
     "Standard",
     "Target",
     "WatchSettings",
+    "choose_file",
     "load_settings",
 ]
 
@@ -188,6 +188,14 @@ class Settings:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def choose_file(given: str | os.PathLike[str] | None, maindir: Path | None) -> Path | None:
+    """Give the file whose settings hold: the one that was given, else the night's own, if any."""
+    if given is not None:
+        return Path(given)
+    own = None if maindir is None else maindir / SETTINGS_FILE
+    return own if own is not None and own.exists() else None
+
+
 def load_settings(
     path: Path | None = None,
     flags: Mapping[str, Mapping[str, Any]] | None = None,
@@ -219,21 +227,24 @@ def load_settings(
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise SettingsError(f"{path}: cannot be read as TOML: {error}") from error
     sections = {one.name for one in dataclasses.fields(Settings)}
-    _check_keys(content, sections, where, "")
+    for section, kind in SECTIONS.items():
+        for misplaced in content.keys() & {one.name for one in dataclasses.fields(kind)}:
+            raise SettingsError(f"{where}: {misplaced!r} belongs below a line [{section}]")
+    check_keys(content, sections, where, "")
     for section in ("photometry", "watch", "plots"):
         content[section] = {
             **(defaults or {}).get(section, {}),
-            **_table(content.get(section, {}), where, section),
+            **as_table(content.get(section, {}), where, section),
             **(flags or {}).get(section, {}),
         }
-    camera = _table(content.get("camera", {}), where, "camera")
+    camera = as_table(content.get("camera", {}), where, "camera")
     if camera.get("name", "Nickel") != "Nickel" and "site" not in camera:
         camera = {**camera, "site": None}
     return Settings(
-        photometry=_fill(PhotometrySettings, content.get("photometry", {}), where, "photometry"),
-        watch=_fill(WatchSettings, content.get("watch", {}), where, "watch"),
-        plots=_fill(PlotSettings, content.get("plots", {}), where, "plots"),
-        camera=_fill(Camera, camera, where, "camera"),
+        photometry=fill(PhotometrySettings, content.get("photometry", {}), where, "photometry"),
+        watch=fill(WatchSettings, content.get("watch", {}), where, "watch"),
+        plots=fill(PlotSettings, content.get("plots", {}), where, "plots"),
+        camera=fill(Camera, camera, where, "camera"),
         targets=_targets(content.get("targets", {}), where),
         standards=_standards(content.get("standards", []), where),
     )
@@ -241,8 +252,8 @@ def load_settings(
 
 def _targets(values: Any, where: str) -> dict[str, Target]:
     targets = {}
-    for name, value in _table(values, where, "targets").items():
-        target: Target = _fill(Target, value, where, f"targets.{name}")
+    for name, value in as_table(values, where, "targets").items():
+        target: Target = fill(Target, value, where, f"targets.{name}")
         for one, other in (("ra", "dec"), ("x", "y")):
             if (getattr(target, one) is None) != (getattr(target, other) is None):
                 raise SettingsError(f"{where}: [targets] {name}: give {one} and {other} together")
@@ -258,80 +269,10 @@ def _standards(values: Any, where: str) -> tuple[Standard, ...]:
     standards = []
     for number, value in enumerate(values, start=1):
         place = f"standards, entry {number}"
-        table = dict(_table(value, where, place))
+        table = dict(as_table(value, where, place))
         fixed = {key: table.pop(key) for key in ("name", "ra", "dec") if key in table}
         if len(fixed) < 3:
             raise SettingsError(f"{where}: {place}: name, ra and dec are needed")
-        magnitudes = {key: _value(float, table[key], where, f"{place}.{key}") for key in table}
-        standards.append(_fill(Standard, {**fixed, "magnitudes": magnitudes}, where, place))
+        magnitudes = {key: as_kind(float, table[key], where, f"{place}.{key}") for key in table}
+        standards.append(fill(Standard, {**fixed, "magnitudes": magnitudes}, where, place))
     return tuple(standards)
-
-
-def _table(value: Any, where: str, place: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise SettingsError(f"{where}: [{place}] must be a table, not {value!r}")
-    return value
-
-
-def _check_keys(values: Mapping[str, Any], known: set[str], where: str, place: str) -> None:
-    for key in values:
-        if key not in known:
-            import difflib
-
-            near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.0)
-            inside = f" in [{place}]" if place else ""
-            raise SettingsError(f"{where}: unknown key {key!r}{inside}; did you mean {near[0]!r}?")
-
-
-def _fill(kind: type[Any], values: Any, where: str, place: str) -> Any:
-    """Make the dataclass from a TOML table, checking every key and value."""
-    table = _table(values, where, place)
-    hints = typing.get_type_hints(kind)
-    fields = {one.name: one for one in dataclasses.fields(kind)}
-    _check_keys(table, set(fields), where, place)
-    checked = {}
-    for key, value in table.items():
-        checked[key] = _value(hints[key], value, where, f"{place}.{key}")
-        _check_bounds(checked[key], fields[key].metadata, where, f"{place}.{key}")
-    try:
-        return kind(**checked)
-    except TypeError as error:
-        raise SettingsError(f"{where}: [{place}]: {error}") from error
-
-
-def _check_bounds(value: Any, metadata: Mapping[str, Any], where: str, place: str) -> None:
-    choices = metadata.get("choices")
-    if choices and value not in choices:
-        raise SettingsError(f"{where}: {place} = {value!r}: choose from {', '.join(choices)}")
-    if "above" in metadata and not value > metadata["above"]:
-        raise SettingsError(
-            f"{where}: {place} = {value!r}: must be more than {metadata['above']:g}"
-        )
-    if "least" in metadata and not value >= metadata["least"]:
-        raise SettingsError(f"{where}: {place} = {value!r}: must be {metadata['least']:g} or more")
-
-
-def _value(hint: Any, value: Any, where: str, place: str) -> Any:
-    """Check one value against its declared type."""
-    if isinstance(hint, types.UnionType):
-        if value is None:
-            return None
-        hint = next(one for one in typing.get_args(hint) if one is not type(None))
-    if dataclasses.is_dataclass(hint):
-        assert isinstance(hint, type)
-        return _fill(hint, value, where, place)
-    if typing.get_origin(hint) is Mapping:
-        return value
-    if typing.get_origin(hint) is tuple:
-        inner = typing.get_args(hint)[0]
-        if isinstance(value, str) or not isinstance(value, (list, tuple)):
-            raise SettingsError(f"{where}: {place} must be a list, not {value!r}")
-        return tuple(_value(inner, one, where, place) for one in value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        kinds = {float: "a number", int: "a whole number", str: "text", bool: "true or false"}
-        raise SettingsError(f"{where}: {place} must be {kinds[hint]}, not {value!r}")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise SettingsError(f"{where}: {place} must be a finite number, not {value!r}")
-    return value

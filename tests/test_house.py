@@ -11,7 +11,7 @@ import pipnick_watch
 
 PACKAGE = Path(pipnick_watch.__file__).parent
 ORDER = [
-    ("errors", "columns", "logs", "camera"),
+    ("errors", "columns", "logs", "camera", "checking"),
     ("settings",),
     ("header", "outline", "pixels", "times", "frame", "solution"),
     ("photometry",),

@@ -40,6 +40,7 @@ def test_without_a_file_the_documented_defaults_hold() -> None:
     [
         ("[photometry]\ntresh = 3\n", "thresh"),
         ("[potometry]\nthresh = 3\n", "photometry"),
+        ("thresh = 3\n", "'thresh' belongs below a line [photometry]"),
         ("[camera]\ngains = 2.0\n", "gain"),
         ("[photometry]\nthresh = 0\n", "more than 0"),
         ("[photometry]\nthresh = 'much'\n", "a number"),
