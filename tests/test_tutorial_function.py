@@ -16,7 +16,7 @@ from astropy import units as u
 from solutions import solve
 
 import pipnick_watch
-from conftest import Daemon, command, land, night_rows, rows, statuses
+from conftest import BIN, Daemon, command, land, night_rows, rows, statuses
 from pipnick_watch import measure_frame, photometry_all, plot_frame
 from pipnick_watch.errors import FrameError, SettingsError, UsageError
 
@@ -257,7 +257,7 @@ def test_the_import_is_instant() -> None:
 def test_a_daemon_and_three_processes_end_with_the_rows_of_one_run(
     frames: dict[str, bytes], maindir: Path, undisturbed: dict[str, list[tuple[str, ...]]]
 ) -> None:
-    """They share the locks: no row is doubled or lost, whoever measured it."""
+    """With a ``--once`` beside them they share the locks: no row is doubled or lost."""
     code = "import sys; from pipnick_watch import photometry_all; photometry_all(sys.argv[1])"
     with Daemon(maindir) as daemon:
         for frame, content in frames.items():
@@ -266,6 +266,8 @@ def test_a_daemon_and_three_processes_end_with_the_rows_of_one_run(
             subprocess.Popen([sys.executable, "-c", code, str(maindir)], stderr=subprocess.PIPE)
             for _ in range(3)
         ]
+        once = [str(BIN / "pipnick-watch"), str(maindir), "--once", "--no-plots"]
+        running.append(subprocess.Popen(once, stderr=subprocess.PIPE))
         for one in running:
             _, said = one.communicate(timeout=90)
             assert one.returncode == 0, said
