@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from astropy.io import fits
 from lightcurve_nights import SHAPE, Truth, night, publish
 
 from pipnick_watch import lightcurves
@@ -325,3 +326,67 @@ def test_records_are_only_read(tmp_path: Path) -> None:
     lightcurves.update(tmp_path, "SIM", "V", settings_for(truth))
     assert records.layout.frames_csv.read_bytes() == before
     assert isinstance(records, Records)
+
+
+def test_a_cosmic_ray_is_no_eclipse(tmp_path: Path) -> None:
+    """A point whose residual is far larger than usual is flagged, and its error takes that in."""
+    truth = night(20, 120, seed=12)
+    qfit, flux = (names(CATALOGUE).index(name) for name in ("qfit", "flux_psf"))
+    rng = np.random.default_rng(12)
+    results, hit = [], truth.results[4].frame
+    for result, stars in zip(truth.results, truth.sources, strict=True):
+        lines = []
+        for line, star in zip(result.catalogue.splitlines(), stars, strict=True):
+            cells = line.split(",")
+            cells[qfit] = f"{0.02 * rng.uniform(0.8, 1.2):.5f}"
+            if result.frame == hit and star == 0:
+                cells[qfit] = "0.15"
+                cells[flux] = str(float(cells[flux]) * 1.12)
+            lines.append(",".join(cells) + "\n")
+        results.append(dataclasses.replace(result, catalogue="".join(lines)))
+    publish(tmp_path, results)
+    lightcurves.update(tmp_path, "SIM", "V", settings_for(truth))
+    curve, frames = read(tmp_path)
+    spoiled = curve[(curve["flags"] & int(CurveFlag.SPOILED)) != 0]
+    assert list(spoiled.frame) == [hit]
+    assert (spoiled["flags"] & int(CurveFlag.TARGET)).all()
+    assert spoiled.mag_diff_err.iloc[0] > 0.1
+    assert depth_of(truth, frames) == pytest.approx(0.020, abs=0.004)
+
+
+def solved(truth: Truth) -> list[FrameResult]:
+    """Add the true positions on the sky to the catalogues, as good solutions would."""
+    ra, dec = (names(CATALOGUE).index(name) for name in ("ra", "dec"))
+    first = move_stars(truth.stars, SHAPE, shift=(-30, 20))
+    results = []
+    for result, stars in zip(truth.results, truth.sources, strict=True):
+        lines = []
+        for line, star in zip(result.catalogue.splitlines(), stars, strict=True):
+            cells = line.split(",")
+            cells[ra] = f"{180.0 - (first['x'][star] - 500) * 0.37 / 3600:.7f}"
+            cells[dec] = f"{(first['y'][star] - 500) * 0.37 / 3600:.7f}"
+            lines.append(",".join(cells) + "\n")
+        results.append(dataclasses.replace(result, catalogue="".join(lines)))
+    return results
+
+
+def test_without_a_target_the_star_where_the_telescope_pointed_is_shown(tmp_path: Path) -> None:
+    """No target is named: the star nearest to the header's RA and Dec is marked as candidate."""
+    truth = night(6, 100, seed=9)
+    first = move_stars(truth.stars, SHAPE, shift=(-30, 20))
+    x, y = float(first["x"][0]), float(first["y"][0])
+    header = fits.Header({"RA": 180.0 - (x + 6 - 500) * 0.37 / 3600,
+                          "DEC": (y - 4 - 500) * 0.37 / 3600})  # fmt: skip
+    publish(tmp_path, solved(truth))
+    for result in truth.results:
+        path = tmp_path / "reduced" / result.frame
+        path.parent.mkdir(exist_ok=True)
+        fits.PrimaryHDU(np.zeros(SHAPE, np.float32), header).writeto(path)
+    summary = lightcurves.update(tmp_path, "SIM", "V", Settings())
+    assert summary.target == "candidate"
+    curve, frames = read(tmp_path)
+    mine = curve[(curve["flags"] & int(CurveFlag.CANDIDATE)) != 0]
+    assert (identities(truth, mine) == 0).all()
+    assert len(mine) == 6
+    assert not (curve["flags"] & int(CurveFlag.TARGET)).any()
+    assert np.isfinite(frames.target_mag).all()

@@ -105,8 +105,6 @@ def assemble(done: Registration, aim: Aim, settings: Settings, measure: Measure)
     recipe, curves = make_curves(cube, camera, target, fwhm)
     check = _check_star(cube, recipe, curves, target)
     loss, loss_err = _transparency(cube, recipe, settings)
-    variable = curves.variable.copy()
-    variable[recipe.variable] = True
 
     flags = np.zeros(cube.flags.shape, dtype=np.int64)
     if target is not None:
@@ -114,12 +112,13 @@ def assemble(done: Registration, aim: Aim, settings: Settings, measure: Measure)
         flags[:, target] |= int(kind)
     if check is not None:
         flags[:, check] |= int(CurveFlag.CHECK)
-    flags[:, variable] |= int(CurveFlag.VARIABLE)
+    flags[:, curves.variable] |= int(CurveFlag.VARIABLE)
     flags[loss > CLOUD] |= int(CurveFlag.CLOUDED)
     flags[curves.n_comparisons < 3] |= int(CurveFlag.FEW_COMPARISONS)
     flags[forced] |= int(CurveFlag.FORCED)
     for flag, causes in _POINT_FLAGS.items():
         flags[cube.has(*causes)] |= int(flag)
+    flags[cube.odd > 0] |= int(CurveFlag.SPOILED)
     flags[cube.peak > limit] |= int(CurveFlag.SATURATED)
     return Assembly(
         done=done, cube=cube, recipe=recipe, curves=curves, flags=flags, target=target,

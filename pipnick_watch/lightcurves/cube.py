@@ -9,6 +9,7 @@ import numpy.typing as npt
 from pipnick_watch.columns import RADII
 from pipnick_watch.lightcurves.crowding import neighbours_light
 from pipnick_watch.lightcurves.registration import Registration
+from pipnick_watch.lightcurves.spoiled import excess_residual
 from pipnick_watch.lightcurves.starlist import FLUXES
 from pipnick_watch.photometry.flags import Flag
 
@@ -38,6 +39,8 @@ class Cube:
     exptime, airmass : ndarray, shape (n_frames,)
     crowding : ndarray, shape (n_stars,)
         Light of the neighbours at the star, as a share of its own.
+    odd : ndarray, shape (n_frames, n_stars)
+        By what share something else in a star's light may have changed it; 0: nothing.
     bent : ndarray, shape (n_frames, n_stars, n_fluxes), or None
         By how many magnitudes a star is too faint because of its place on the detector.
     """
@@ -56,6 +59,7 @@ class Cube:
     exptime: FloatArray
     airmass: FloatArray
     crowding: FloatArray
+    odd: FloatArray
     bent: FloatArray | None = None
 
     def has(self, *flags: Flag) -> npt.NDArray[np.bool_]:
@@ -66,7 +70,7 @@ class Cube:
 def thinned(cube: Cube, most: int) -> tuple[Cube, slice]:
     """Take every n-th frame, so that no more than ``most`` are left; also tell which."""
     every = slice(None, None, -(-len(cube.rows) // most) or 1)
-    planes = ("flux", "flux_err", "peak", "bkg_rms", "x", "y", "ra", "dec", "flags")
+    planes = ("flux", "flux_err", "peak", "bkg_rms", "x", "y", "ra", "dec", "flags", "odd")
     parts = {name: getattr(cube, name)[every] for name in (*planes, "rows", "exptime", "airmass")}
     if cube.bent is not None:
         parts["bent"] = cube.bent[every]
@@ -111,8 +115,8 @@ def fill_cube(done: Registration, wanted: IntArray, *, blank: bool = False) -> C
         stars = np.append(stars, -1)
     shape = len(rows), len(stars)
     flux = np.full((*shape, len(FLUXES)), np.nan)
-    planes = {name: np.full(shape, np.nan)
-              for name in ("flux_err", "peak", "bkg_rms", "x", "y", "ra", "dec")}  # fmt: skip
+    names = ("flux_err", "peak", "bkg_rms", "x", "y", "ra", "dec", "qfit")
+    planes = {name: np.full(shape, np.nan) for name in names}
     flags = np.zeros(shape, dtype=np.int64)
     mine = np.flatnonzero(place[who] >= 0)
     where = number[mine], place[who[mine]]
@@ -121,7 +125,8 @@ def fill_cube(done: Registration, wanted: IntArray, *, blank: bool = False) -> C
     widths = [one.fwhm for one in frames if np.isfinite(one.fwhm)]
     shared = neighbours_light(*done.places, done.flux, float(np.median(widths or [np.nan])))
     return Cube(
-        rows=rows, stars=stars, flux=flux, flags=flags, **planes,
+        rows=rows, stars=stars, flux=flux, flags=flags,
+        odd=excess_residual(planes.pop("qfit")), **planes,
         exptime=np.array([one.exptime for one in frames]),
         airmass=np.array([one.airmass for one in frames]),
         crowding=np.where(stars >= 0, shared[stars], 0.0) if n_all else np.zeros(len(stars)),

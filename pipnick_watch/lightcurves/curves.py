@@ -136,7 +136,7 @@ def _apply(cube: Cube, camera: Camera, recipe: Recipe) -> Curves:
     model = calibrate_errors(*_scatters(out, variance, offset_var, constant))
     total = model.variance(variance) + offset_var * model.scale**2
     total *= _frame_excess(out[:, stars], total[:, stars], good)[:, None] ** 2
-    error = np.sqrt(total)
+    error = np.sqrt(total + cube.odd**2)
     return Curves(
         mag=out, mag_err=error, ensemble=ensemble, n_comparisons=(ensemble.weights > 0).sum(axis=1),
         variable=_variable(out, np.hypot(error, SPILL * cube.crowding), constant), model=model,

@@ -19,6 +19,7 @@ class CurveFlag(IntFlag):
     NEAR_EDGE = 256
     MASKED = 512
     FEW_COMPARISONS = 1024
+    SPOILED = 2048
 
 
 CURVE_FLAGS: dict[CurveFlag, str] = {
@@ -33,5 +34,6 @@ CURVE_FLAGS: dict[CurveFlag, str] = {
     CurveFlag.NEAR_EDGE: "too near the edge of this frame",
     CurveFlag.MASKED: "masked pixels in the core in this frame",
     CurveFlag.FEW_COMPARISONS: "fewer than three comparison stars in this frame",
+    CurveFlag.SPOILED: "something else is in the light, a cosmic ray, say; the error takes it in",
 }
 """Every bit and what it says."""

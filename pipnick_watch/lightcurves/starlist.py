@@ -23,7 +23,7 @@ FLUXES = ("flux_psf", *(radius_column(radius) for radius in RADII))
 """The fluxes that a light curve may be made of."""
 
 _NAMES = names(CATALOGUE)
-_WANTED = ("x_fit", "y_fit", "flags", "flux_err", "peak", "bkg_rms", "ra", "dec", "bjd_tdb")
+_WANTED = ("x_fit", "y_fit", "flags", "flux_err", "peak", "bkg_rms", "ra", "dec", "bjd_tdb", "qfit")
 _PLACES = [_NAMES.index(name) for name in (*_WANTED, *FLUXES)]
 
 
@@ -41,7 +41,7 @@ class StarList:
         nan when unknown. The airmass is that of mid-exposure where it is known.
     fwhm, ellipticity, pa, sky, ref_radius : float
         Of the frame; pixels, degrees, electrons per pixel.
-    x, y, ra, dec, flux_err, peak, bkg_rms : ndarray, shape (n,)
+    x, y, ra, dec, flux_err, peak, bkg_rms, qfit : ndarray, shape (n,)
     flags : ndarray of int, shape (n,)
     flux : ndarray, shape (n, n_fluxes)
         In the order of ``FLUXES``, electrons.
@@ -65,6 +65,7 @@ class StarList:
     flux_err: FloatArray
     peak: FloatArray
     bkg_rms: FloatArray
+    qfit: FloatArray
     flags: IntArray
     flux: FloatArray
 
@@ -123,5 +124,6 @@ def _starlist(entry: Entry, digest: str, rows: list[list[str]]) -> StarList:
         sky=facts["sky"], ref_radius=facts["ref_radius"],
         x=column["x_fit"], y=column["y_fit"], ra=column["ra"], dec=column["dec"],
         flux_err=column["flux_err"], peak=column["peak"], bkg_rms=column["bkg_rms"],
+        qfit=column["qfit"],
         flags=column["flags"].astype(np.int64), flux=table[:, len(_WANTED) :],
     )  # fmt: skip
