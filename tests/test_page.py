@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from lightcurve_nights import night, publish
 
+from conftest import command
 from pipnick_watch import lightcurves, pictures
 from pipnick_watch.camera import NICKEL_SITE, Camera
 from pipnick_watch.pictures.night_sky import (
@@ -25,6 +26,7 @@ from pipnick_watch.pictures.night_sky import (
 from pipnick_watch.pictures.page_words import headline
 from pipnick_watch.records import FrameResult
 from pipnick_watch.settings import Settings, Target
+from pipnick_watch.simulate import FieldSettings, Optics, Pointing, simulate_field, write_frame
 
 CHROMIUM = shutil.which("chromium")
 NASTY = "X_V/<img src=x onerror=alert(1)>.fits"
@@ -103,6 +105,20 @@ def test_names_stay_text(folder: Path) -> None:
     assert NASTY in page.text
     assert "<b>not</b> FITS & 'worse'" in page.text
     assert page.tags.count("img") == 3
+
+
+def test_an_object_that_is_html_stays_text(tmp_path: Path) -> None:
+    """A header's OBJECT is a name, whatever is in it: no tag of it is in the page."""
+    field = FieldSettings(optics=Optics(shape=(160, 160)), n_stars=15)
+    nasty = "<script>alert(1)</script>"
+    for k in range(2):
+        frame = simulate_field(field, 1, Pointing(object=nasty, number=k))
+        write_frame(frame, tmp_path / f"reduced/d{1001 + k}_red.fits")
+    ran = command("pipnick-watch", tmp_path, "--once")
+    assert ran.returncode == 0, ran.stderr
+    text = (tmp_path / "photometric/index.html").read_text()
+    assert "_SCRIPT_ALERT_1___SCRIPT_ V: 2 frames" in Links(text).text
+    assert "alert(1)" not in text
 
 
 def test_failed_frames_come_first(folder: Path) -> None:

@@ -52,7 +52,12 @@ class Card:
 
 def number(value: float, spec: str, unit: str = "") -> str:
     """Write a number with its unit; a dash when it is not known."""
-    return f"{value:{spec}}{unit}".replace("-", "−") if math.isfinite(value) else "—"
+    if not math.isfinite(value):
+        return "—"
+    text = f"{value:{spec}}"
+    if not text.strip("-+0.%"):  # a nought has no sign
+        text = text.lstrip("-+")
+    return (text + unit).replace("-", "−")
 
 
 def cadence(mjd: FloatArray) -> float:
