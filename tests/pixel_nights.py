@@ -229,6 +229,8 @@ class Score:
     depth_trend: float
     """With a slope in time fitted too."""
     depth_true: float
+    depth_err: float
+    """What the errors of the points say of the depth."""
     target_pull: float
     """Scatter of the target about its true light over its errors."""
     pull: float
@@ -260,8 +262,8 @@ def score(night: PixelNight) -> tuple[Score, pd.DataFrame, pd.DataFrame]:
     light = night.light[row, 0]
     good = np.isfinite(frames.target_mag) & np.isfinite(frames.target_mag_err)
     good &= frames.clouded != 1
-    depth, _ = _depth(frames[good], light[good] / night.depth, trend=False)
-    depth_trend, pulls = _depth(frames[good], light[good] / night.depth, trend=True)
+    depth, depth_err, _ = _depth(frames[good], light[good] / night.depth, trend=False)
+    depth_trend, _, pulls = _depth(frames[good], light[good] / night.depth, trend=True)
     constant, flagged, missed, stars_pulls = 0, 0, set(night.variables), []
     for star, points in curve.groupby("star"):
         true = int(usual.get(star, -1))
@@ -280,7 +282,7 @@ def score(night: PixelNight) -> tuple[Score, pd.DataFrame, pd.DataFrame]:
     clouds = night.clouds[row]
     result = Score(
         identity=float(np.mean(judged)), found=len(judged) / well, depth=depth,
-        depth_trend=depth_trend, depth_true=night.depth, target_pull=pulls,
+        depth_trend=depth_trend, depth_true=night.depth, depth_err=depth_err, target_pull=pulls,
         pull=float(np.median(stars_pulls)) if stars_pulls else math.nan, n_constant=constant,
         flagged_constants=flagged, missed_variables=len(missed),
         unclouded=int(((clouds > 0.15) & (frames.clouded != 1)).sum()),
@@ -309,12 +311,14 @@ def _true_stars(night: PixelNight, curve: pd.DataFrame) -> np.ndarray:
     return true
 
 
-def _depth(frames: pd.DataFrame, shape: np.ndarray, *, trend: bool) -> tuple[float, float]:
-    """Fit depth and level, and a slope; also give the scatter over the errors."""
+def _depth(frames: pd.DataFrame, shape: np.ndarray, *, trend: bool) -> tuple[float, float, float]:
+    """Fit depth and level, and a slope; give the depth, its error, and scatter over errors."""
     time = frames.mjd_mid - frames.mjd_mid.mean()
     design = np.stack([shape, np.ones(len(frames)), *([time] if trend else [])], axis=1)
     weight = 1 / frames.target_mag_err.to_numpy()
     goal = frames.target_mag.to_numpy() * weight
-    found = np.linalg.lstsq(design * weight[:, None], goal, rcond=None)[0]
-    left = goal - design @ found * weight
-    return float(found[0]), float(np.sqrt(np.mean(left**2)))
+    weighted = design * weight[:, None]
+    found = np.linalg.lstsq(weighted, goal, rcond=None)[0]
+    left = goal - weighted @ found
+    error = np.sqrt(np.linalg.inv(weighted.T @ weighted)[0, 0])
+    return float(found[0]), float(error), float(np.sqrt(np.mean(left**2)))

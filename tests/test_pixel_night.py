@@ -75,7 +75,9 @@ def test_a_night_of_a_small_camera(tmp_path: Path, seed: int, vignetting: float)
     """Undersampled stars that wander 270 pixels over a detector without a flat show the transit."""
     found, _, _ = measured(telephoto_night(tmp_path, seed, vignetting=vignetting), 1200.0)
     assert found.identity >= 0.99
-    assert found.depth == pytest.approx(found.depth_true, abs=0.002)
+    # the grain of the detector leaves an error of a millimagnitude, and not much more
+    assert found.depth_err < 0.0013
+    assert found.depth == pytest.approx(found.depth_true, abs=3 * found.depth_err)
     assert 0.75 < found.pull < 1.25
     assert found.missed_variables == 0
     assert found.flagged_constants <= 0.01 * found.n_constant
