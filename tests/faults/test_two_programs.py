@@ -131,15 +131,18 @@ def test_locks_that_keep_nobody_out(
 ) -> None:
     """As between hosts on some network mounts: three programs at once do no lasting harm.
 
-    Outcome: no frame is lost, and what was doubled in an object's CSV is gone after the next start.
+    Outcome: one may end early, as it cannot write; no frame is lost, and what was doubled in an
+    object's CSV is gone after the next start.
     """
     for frame, content in frames.items():
         land(maindir, frame, content)
     line = without(0, "pipnick-watch", maindir, "--once", "--no-plots")
     programs = [
-        subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for _ in range(3)
+        subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(3)
     ]
-    assert [one.wait(90) for one in programs] == [0, 0, 0]
+    for one in programs:
+        said = one.communicate(timeout=90)[1]
+        assert one.returncode in (0, 1), said
+        assert b"Traceback" not in said
     assert command("pipnick-watch", maindir, "--once", "--no-plots").returncode == 0
     assert night_rows(maindir) == undisturbed

@@ -58,8 +58,11 @@ def hit_busy_workers(live: Live, pool: WorkerPool, frame: str, number: int, time
             f"try {count + 1}",
         )
         one = live.night.candidates[frame]
-        for pid in workers():
-            os.kill(pid, number)
+        # its own only: one of another pool would stay stopped for ever
+        slot = pool._slots[0]
+        assert slot is not None
+        assert slot.process is not None
+        os.kill(slot.process.pid, number)
         live.until(
             lambda one=one, tries=one.tries: (
                 one.tries > tries or frame not in live.night.candidates
