@@ -15,6 +15,8 @@ from scipy.special import bdtrc
 
 from pipnick_watch.lightcurves.asterisms import candidate_mappings
 from pipnick_watch.lightcurves.geometry import Mapping2D, fit_mapping, turned
+from pipnick_watch.lightcurves.pairing import mutual, nearest
+from pipnick_watch.lightcurves.spots import MOVED, fixed_spots, usable_sources
 from pipnick_watch.lightcurves.starlist import StarList
 
 __all__ = ["Registration", "register"]
@@ -31,15 +33,8 @@ FAR, NEAR = 8.0, 1.5
 CHANCE = 1e-3
 """Probability that a frame without any star in common is matched all the same."""
 
-STILL = 0.7
-"""Pixels: a source that stays this close to its pixel while the sky moves is no star."""
-
-MOVED = 3.0
 LEAST_SHARE = 0.3
 """Of the sources that fixed spots explain, the share that the sky must explain to be believed."""
-
-ENOUGH = 60
-"""Frames, spread over the night, that sources which stand still are looked for in."""
 
 SEPARATION = 3.0 / 3600
 """Degrees: how far two positions of one star on the sky may differ."""
@@ -161,7 +156,7 @@ class Registration:
         if len(here) < 3 or len(there) < 3:
             return None
         tree = cKDTree(_on_sphere(self._ra[there], self._dec[there]))
-        away, index = _query(tree, _on_sphere(stars.ra[here], stars.dec[here]))
+        away, index = nearest(tree, _on_sphere(stars.ra[here], stars.dec[here]))
         near = away < math.radians(SEPARATION)
         if near.sum() < 3:
             return None
@@ -176,11 +171,11 @@ class Registration:
         mapping = guess
         mine = theirs = np.empty(0, dtype=np.int64)
         for reach, n_free in ((FAR, 2), (FAR / 2, 8), (NEAR * 1.5, 29), (NEAR, 99), (NEAR, 99)):
-            mine, theirs = _mutual(tree, *mapping(x, y), reach)
+            mine, theirs = mutual(tree, *mapping(x, y), reach)
             if len(mine) < 2:
                 return None
             mapping = fit_mapping(x[mine], y[mine], self._x[theirs], self._y[theirs], n_free)
-        mine, theirs = _mutual(tree, *mapping(x, y), NEAR)
+        mine, theirs = mutual(tree, *mapping(x, y), NEAR)
         area = max(float(np.ptp(x)) * float(np.ptp(y)), 1e4)
         mapped_x, mapped_y = mapping(x, y)
         near_field = (
@@ -206,7 +201,7 @@ class Registration:
         reach = max(NEAR, 0.35 * stars.fwhm) if math.isfinite(stars.fwhm) else NEAR
         if len(self._x):
             tree = cKDTree(np.stack([self._x, self._y], axis=1))
-            mine, theirs = _mutual(tree, x, y, reach)
+            mine, theirs = mutual(tree, x, y, reach)
             members[rows[mine]] = theirs
             n = self._seen[theirs]
             self._x[theirs] += (x[mine] - self._x[theirs]) / (n + 1)
@@ -253,7 +248,7 @@ def register(
         # only where most frames show something else than the reference is another one tried
         if best.n_matched >= 0.5 * len(frames) or start >= 5 * FIRST_FRAMES:
             break
-    spots = _fixed_spots(best)
+    spots = fixed_spots(best.frames, best.mappings)
     return (best if spots is None else _run(best.frames, spots, None)), best
 
 
@@ -265,7 +260,7 @@ def _run(
     if before is not None and before.keys == keys[: len(before.frames)]:
         done = before
     for stars in order[len(done.frames) :]:
-        done.take(stars, _usable(stars, spots))
+        done.take(stars, usable_sources(stars, spots))
     return done
 
 
@@ -284,64 +279,9 @@ def _outwards(frames: Sequence[StarList], start: int) -> list[StarList]:
     return [frames[start], *reversed(frames[:start]), *frames[start + 1 :]]
 
 
-def _usable(stars: StarList, spots: cKDTree | None) -> npt.NDArray[np.bool_]:
-    good = np.isfinite(stars.x) & np.isfinite(stars.y) & (stars.flux[:, 0] > 0)
-    if spots is not None and len(stars):
-        away, _ = _query(spots, np.stack([stars.x, stars.y], axis=1))
-        good &= away > STILL
-    return good
-
-
-def _fixed_spots(done: Registration) -> cKDTree | None:
-    """Find the pixels that light up in many frames while the sky moves: hot ones."""
-    matched = [
-        (stars, mapping)
-        for stars, mapping in zip(done.frames, done.mappings, strict=True)
-        if mapping is not None and len(stars)
-    ]
-    if len(matched) < 5:
-        return None
-    corner = np.array([0.0]), np.array([0.0])
-    shifts = np.array([np.ravel(mapping(*corner)) for _, mapping in matched])
-    if np.hypot(*np.ptp(shifts, axis=0)) < 2 * MOVED:
-        return None
-    step = -(-len(matched) // ENOUGH)
-    matched, shifts = matched[::step], shifts[::step]
-    places = np.concatenate([np.stack([one.x, one.y], axis=1) for one, _ in matched])
-    shift = np.concatenate([np.repeat(shifts[[k]], len(one), axis=0)
-                            for k, (one, _) in enumerate(matched)])  # fmt: skip
-    tree = cKDTree(places)
-    counts = tree.query_ball_point(places, STILL / 2, return_length=True)
-    spots = []
-    for row in np.flatnonzero(counts >= max(5, 0.3 * len(matched))):
-        near = tree.query_ball_point(places[row], STILL / 2)
-        if np.hypot(*np.ptp(shift[near], axis=0)) > 2 * MOVED:
-            spots.append(places[row])
-    return cKDTree(np.array(spots)) if spots else None
-
-
 def _brightest(flux: FloatArray, usable: npt.NDArray[np.bool_]) -> IntArray:
     order = np.argsort(-np.where(usable, flux, -np.inf), kind="stable")
     return order[: int(usable.sum())][:200].astype(np.int64)
-
-
-def _mutual(tree: cKDTree, x: FloatArray, y: FloatArray, reach: float) -> tuple[IntArray, IntArray]:
-    """Pair each place with its nearest star, where it is that star's nearest too."""
-    away, index = _query(tree, np.stack([x, y], axis=1), reach)
-    mine = np.flatnonzero(np.isfinite(away))
-    # the nearest of those that claim one star
-    mine = mine[np.argsort(away[mine], kind="stable")]
-    _, first = np.unique(index[mine], return_index=True)
-    mine = np.sort(mine[first])
-    return mine, index[mine]
-
-
-def _query(
-    tree: cKDTree, places: FloatArray, reach: float = math.inf
-) -> tuple[FloatArray, IntArray]:
-    """Give the distance and the number of the nearest member of a tree; inf beyond ``reach``."""
-    away, index = tree.query(places, distance_upper_bound=reach)
-    return np.asarray(away, dtype=np.float64), np.asarray(index, dtype=np.int64)
 
 
 def _motion(mapping: Mapping2D, x: FloatArray, y: FloatArray) -> float:
