@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from numpy.polynomial.legendre import legvander
 from scipy.interpolate import make_interp_spline
 from scipy.ndimage import median_filter
-from scipy.special import legendre
 
 __all__ = ["Sky", "measure_sky"]
 
@@ -201,13 +201,16 @@ def _broad_shape(values: FloatArray) -> FloatArray:
     degree = min(BROAD_DEGREE, ky - 3, kx - 3)
     if degree < 1:
         return np.zeros_like(values)
-    v, u = (np.linspace(-1.0, 1.0, k) for k in (ky, kx))
+    down, across = (legvander(np.linspace(-1.0, 1.0, k), degree) for k in (ky, kx))
     terms = [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i)]
-    design = np.stack([np.outer(legendre(j)(v), legendre(i)(u)).ravel() for i, j in terms], axis=1)
+    design = np.stack([np.outer(down[:, j], across[:, i]).ravel() for i, j in terms], axis=1)
     flat = values.ravel()
     keep = np.ones(len(flat), dtype=bool)
     for _ in range(BROAD_ROUNDS):
-        rest = flat - design @ np.linalg.lstsq(design[keep], flat[keep], rcond=None)[0]
+        some = design[keep]
+        matrix = some.T @ some
+        matrix[np.diag_indices(len(terms))] *= 1.0 + 1e-9
+        rest = flat - design @ np.linalg.solve(matrix, some.T @ flat[keep])
         spread = 1.4826 * float(np.median(np.abs(rest - np.median(rest))))
         keep = np.abs(rest) <= CLIP * spread + 1e-12
     return np.asarray(flat - rest).reshape(ky, kx)

@@ -35,7 +35,7 @@ __all__ = ["measure"]
 SEARCHES = 3  # of the residuals
 BROKEN = 10.0  # standard deviations
 FIRST_BOX = 64  # pixels: side of the sky's boxes before the stars are known
-LARGE = 500  # pixels: a frame with so many a side shows its first sky in every second one
+LARGE = 500  # pixels: a frame with so many a side shows its sky in every second one
 SHARPEST = 1.2  # pixels of FWHM that a star may have at least
 WRONG_GUESS = 1.4  # ratio of the stars' FWHM to the first guess, either way
 UNKNOWN_FWHM = 3.0  # pixels, where nothing shows it
@@ -67,9 +67,9 @@ def measure(frame: Frame, settings: Settings) -> Measurement:
         # the filter was of the wrong width: look again
         state = _first_look(frame, settings, state.psf.fwhm)
         state = refine_psf(state, corrected=False, first=True)
-    state = refit(replace(state, radius=fit_radius(state.psf)), rounds=4)
-    state = resky(state)
-    state = refit(refine_psf(state, corrected=True), rounds=4)
+    state = refit(replace(state, radius=fit_radius(state.psf)), rounds=3)
+    state = resky(state, step=_step(frame) if settings.photometry.mode == "all" else 1)
+    state = refit(refine_psf(state, corrected=True), rounds=3)
     state = _search(state)
     state = weed(state, settings.photometry.thresh)
     state = drop(state, one_of_each_galaxy(state.psf, state.sources))
@@ -90,7 +90,7 @@ def _first_look(frame: Frame, settings: Settings, fwhm: float | None = None) -> 
     data = frame.data
     cores = find_saturated(data, frame.mask, frame.saturation)
     bad = frame.mask | cores.pixels
-    sky = measure_sky(data, bad, FIRST_BOX, step=2 if min(data.shape) > LARGE else 1)
+    sky = measure_sky(data, bad, FIRST_BOX, step=_step(frame))
     light = data - sky.level
     shape = data.shape[0], data.shape[1]
     # what is far below the sky is broken
@@ -136,14 +136,13 @@ def _search(state: State) -> State:
         before = len(state.sources)
         if len(more):
             new = np.arange(before, before + len(more))
-            state = refit_around(replace(state, sources=state.sources.join(more)), new)
+            joined = replace(state, sources=state.sources.join(more))
+            state = refit_around(joined, new, rounds=4)
         state = weed(state, EARLY * thresh)
-        if len(more) == 0:
-            break
         if turn == 0 and together:
             state = resky(state, faint=True)
             state = refit(refine_psf(state, corrected=True), rounds=3)
-        if len(state.sources) == before:
+        if len(more) == 0 or len(state.sources) == before:
             break
         where = _around(state, turn + 2)
     return state
@@ -160,6 +159,11 @@ def _around(state: State, iteration: int) -> tuple[slice, slice]:
         slice(max(int(y.min() - margin), 0), max(int(y.max() + margin) + 1, 1)),
         slice(max(int(x.min() - margin), 0), max(int(x.max() + margin) + 1, 1)),
     )
+
+
+def _step(frame: Frame) -> int:
+    """Every so many-th row and column tells enough of a sky that is measured again later."""
+    return 2 if min(frame.data.shape) > LARGE else 1
 
 
 def _contrast(psf: Psf) -> float:

@@ -27,6 +27,7 @@ BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
 WEEDINGS = 4  # rounds of dropping what is not believed
+TO_SETTLE = 30  # steps of the last fit: crowded cores need many, and few sources take them
 AFTER_DROP = 3  # steps of the fit: what has not settled goes on later
 
 
@@ -128,7 +129,7 @@ def refit_around(
     return replace(state, sources=sources)
 
 
-def resky(state: State, *, faint: bool = False) -> State:
+def resky(state: State, *, faint: bool = False, step: int = 1) -> State:
     """Measure the sky again, without the sources.
 
     Parameters
@@ -136,12 +137,14 @@ def resky(state: State, *, faint: bool = False) -> State:
     faint : bool
         Whether what is too faint to be a source is left out as well: under a wide PSF the many
         stars below the threshold brighten the sky.
+    step : int
+        Only every so many-th row and column is looked at.
     """
     canvas, data = state.scene.canvas, state.frame.data
     empty, bad = data - canvas.crop(state.model), state.bad
     if faint:
         bad = bad | faint_light(empty - state.sky.level, bad, state.sky.rms, state.psf.fwhm)
-    sky = measure_sky(empty, bad, box_side(state.psf), prior=state.sky.level)
+    sky = measure_sky(empty, bad, box_side(state.psf), prior=state.sky.level, step=step)
     rms, noise = sky_noise(data, state.bad, state.frame.uncert, sky, box_side(state.psf))
     scene = make_scene(canvas, data - sky.level, state.bad, rms, sky.median_rms)
     return replace(state, sky=sky, noise=noise, scene=scene)
@@ -173,7 +176,9 @@ def drop(state: State, keep: BoolArray) -> State:
 def settle(state: State) -> State:
     """Go on with the sources that have not settled yet."""
     moving = np.flatnonzero(~state.sources.converged & ~state.sources.saturated)
-    return refit_around(state, moving[:0], around=moving) if len(moving) else state
+    if len(moving) == 0:
+        return state
+    return refit_around(state, moving[:0], around=moving, rounds=TO_SETTLE)
 
 
 def make_scene(
