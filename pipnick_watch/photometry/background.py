@@ -212,7 +212,10 @@ def _broad_shape(values: FloatArray) -> FloatArray:
         matrix[np.diag_indices(len(terms))] *= 1.0 + 1e-9
         rest = flat - design @ np.linalg.solve(matrix, some.T @ flat[keep])
         spread = 1.4826 * float(np.median(np.abs(rest - np.median(rest))))
-        keep = np.abs(rest) <= CLIP * spread + 1e-12
+        new = np.abs(rest) <= CLIP * spread
+        if new.sum() < 0.5 * len(flat):  # nothing but rounding errors, or no shape at all
+            break
+        keep = new
     return np.asarray(flat - rest).reshape(ky, kx)
 
 

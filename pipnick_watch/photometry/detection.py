@@ -92,7 +92,7 @@ def faint_light(residual: FloatArray, bad: BoolArray, rms: FloatArray, fwhm: flo
     pixels = 4.0 * np.pi * (fwhm * FWHM_TO_SIGMA) ** 2
     limit = FAINT / np.sqrt(pixels) * rms[::step, ::step]
     found = np.abs(smooth(left, fwhm / step)) > limit
-    return found.repeat(step, axis=0).repeat(step, axis=1)
+    return np.asarray(found.repeat(step, axis=0).repeat(step, axis=1))
 
 
 def filtered_peaks(
