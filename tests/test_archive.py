@@ -3,13 +3,15 @@
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 from archives import archive_rows, make_archive, n_recorded, start_client, wait_recorded
 
-from conftest import command, rows, statuses
+from conftest import command, land, rows, statuses
 from pipnick_watch.columns import CATALOGUE
 from pipnick_watch.records import FrameResult, Records
 from pipnick_watch.records.cells import line
@@ -179,6 +181,55 @@ def test_an_objects_csv_is_remade_for_many_frames_at_once(maindir: Path) -> None
     merged = rows(maindir / "photometric" / "unconsolidated" / "SIM.csv")
     assert sorted(int(row["id"]) for row in merged) == list(range(40))
     assert {row["flags"] for row in merged} == {"5"}
+
+
+QUEUE = """
+import sys, threading
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from pipnick_watch.settings import Settings
+from pipnick_watch.watch.night import Night
+
+class Busy(Executor):
+    def submit(self, fn, /, *args, **kwargs):
+        return Future()
+
+wake = threading.Event()
+night = Night(Path(sys.argv[1]), Settings(), Busy(), 4, wake=wake.set, once=True)
+night.begin()
+night.rescan()
+n_ready = night.n_left - 4
+while night.backlog.n_ready < n_ready or night.exclusions.busy:
+    wake.wait(night.step())
+night.rescan()
+facts = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
+print(n_ready, facts["VmHWM"].removesuffix("kB"))
+"""
+"""A night all of whose frames are queued, the workers never coming to an end."""
+
+
+@pytest.mark.parametrize(
+    ("few", "many"), [(100, 500), pytest.param(1000, 10_000, marks=pytest.mark.long)]
+)
+def test_the_memory_does_not_grow_with_the_queue(
+    tmp_path: Path, frames: dict[str, bytes], few: int, many: int
+) -> None:
+    """Ten times as many queued frames cost the process a tenth more memory at most."""
+    memory = {}
+    for size in (few, many):
+        maindir = tmp_path / f"queue{size}"
+        first = land(maindir, "SIM_V/d0_red.fits", next(iter(frames.values())))
+        for number in range(1, size):
+            os.link(first, first.with_name(f"d{number}_red.fits"))
+        # with what a client loads that measures on a cluster
+        code = f"import distributed\n{QUEUE}"
+        ran = subprocess.run(
+            [sys.executable, "-c", code, str(maindir)], capture_output=True, text=True, check=True
+        )
+        n_ready, memory[size] = map(int, ran.stdout.split())
+        assert n_ready == size - 4
+    print(memory)  # noqa: T201  (shown with -rP)
+    assert memory[many] < 1.1 * memory[few]
 
 
 def test_no_time_is_named_before_it_can_be_known() -> None:

@@ -21,7 +21,7 @@ Signature = tuple[int, int, int, int]
 
 
 class TableView:
-    """The table as it was read, and what we have added since.
+    """Which frames the table lists and leaves out, as it was read and by what we have added since.
 
     Parameters
     ----------
@@ -30,32 +30,29 @@ class TableView:
     """
 
     def __init__(self, layout: Layout, rows: Iterable[TableRow]) -> None:
-        self.rows: list[TableRow] = []
         self._layout = layout
-        self._rows_of: dict[str, list[TableRow]] = {}
+        self._excluded: dict[str, bool] = {}
         self.take(rows)
 
     def take(self, rows: Iterable[TableRow]) -> None:
         """Take in rows that the table has got."""
         for row in rows:
-            self.rows.append(row)
             for frame in _frames_meant(self._layout, row.path):
-                self._rows_of.setdefault(frame, []).append(row)
-
-    def rows_of(self, frame: str) -> list[TableRow]:
-        """Find the rows of a frame, by the end of their paths."""
-        return self._rows_of.get(frame, [])
+                self._excluded[frame] = row.excluded or self._excluded.get(frame, False)
 
     def lists(self, row: TableRow) -> bool:
         """Tell whether the frame of a row has one already."""
-        return any(frame in self._rows_of for frame in _frames_meant(self._layout, row.path))
+        return any(frame in self._excluded for frame in _frames_meant(self._layout, row.path))
+
+    def __len__(self) -> int:
+        return len(self._excluded)
 
     def __contains__(self, frame: object) -> bool:
-        return frame in self._rows_of
+        return frame in self._excluded
 
     def excluded(self, frame: str) -> bool:
-        """Tell whether a row of the frame is commented out."""
-        return any(row.excluded for row in self.rows_of(frame))
+        """Tell whether a row of the frame, found by the end of its path, is commented out."""
+        return self._excluded.get(frame, False)
 
 
 def _frames_meant(layout: Layout, path: str) -> list[str]:
@@ -203,8 +200,12 @@ class FileTable:
         if content is None:
             return True
         text = TableText(content, str(self.path))
-        view = TableView(self.layout, text.rows())
-        chosen = [row for frame in frames for row in view.rows_of(frame)]
+        wanted = set(frames)
+        chosen = [
+            row
+            for row in text.rows()
+            if not wanted.isdisjoint(_frames_meant(self.layout, row.path))
+        ]
         return not text.comment(chosen, out=out) or self._swap(content, text.encode())
 
     def _swap(self, old: bytes | None, new: bytes) -> bool:

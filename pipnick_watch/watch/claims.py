@@ -1,6 +1,8 @@
 """Which files leave something to do, as far as names and records tell."""
 
-from collections.abc import Iterable
+import functools
+import operator
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from pipnick_watch import __version__
@@ -48,30 +50,52 @@ class Claims:
         self._reduced: Path = records.layout.reduced
         self._once = once
         self._dealt_with: dict[str, Seen | None] = {}
-        self._names: set[str] = set()
-        self._by_identity: dict[str, set[str]] = {}
+        # of each frame the suffixes of its files, no more: there may be a hundred thousand
+        self._beside: dict[str, tuple[str, ...]] = {}
+        self._suffixes: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._mark: tuple[int, int] | None = None
 
-    def note(self, names: Iterable[str]) -> None:
+    def note(self, names: Collection[str]) -> None:
         """Take note of all the files that a scan has found."""
-        found = set(names)
-        # what it has not found may have come while it went on
-        found.update(name for name in self._names - found if see(self._reduced / name) is not None)
-        if found == self._names:
+        mark = (len(names), functools.reduce(operator.xor, map(hash, names), 0))
+        if mark == self._mark:
             return
-        for name in self._names - found:
-            self._by_identity.get(frame_identity(name), set()).discard(name)
-        for name in found - self._names:
-            self._by_identity.setdefault(frame_identity(name), set()).add(name)
-        self._names = found
+        found = set(names)
+        for identity, suffixes in list(self._beside.items()):
+            there = [one for one in suffixes if identity + one in found]
+            if len(there) < len(suffixes):
+                # what it has not found may have come while it went on
+                there = [one for one in suffixes if one in there or self._is_there(identity + one)]
+                self._beside[identity] = self._shared(*there)
+                if not there:
+                    del self._beside[identity]
+        for name in names:
+            self._take_note(name)
+        self._mark = mark
+
+    def _take_note(self, name: str) -> list[str]:
+        """Note that there is this file; give all that hold the same frame."""
+        identity = frame_identity(name)
+        suffix = name.removeprefix(identity)
+        suffixes = self._beside.get(identity, ())
+        if suffix not in suffixes:
+            suffixes = self._beside[identity] = self._shared(*suffixes, suffix)
+            self._mark = None
+        return [identity + one for one in suffixes]
+
+    def _shared(self, *suffixes: str) -> tuple[str, ...]:
+        """Give one and the same object for all frames whose files have these suffixes."""
+        return self._suffixes.setdefault(suffixes, suffixes)
+
+    def _is_there(self, name: str) -> bool:
+        return see(self._reduced / name) is not None
 
     def first_of(self, name: str) -> str:
         """Find the file that counts among those that hold this frame."""
-        beside = self._by_identity.setdefault(frame_identity(name), set())
-        beside.add(name)
-        self._names.add(name)
+        beside = self._take_note(name)
         if len(beside) == 1:
             return name
-        there = [one for one in beside if one == name or see(self._reduced / one) is not None]
+        there = [one for one in beside if one == name or self._is_there(one)]
         return same_frames(there).get(name, name)
 
     def deal_with(self, name: str, seen: Seen | None) -> None:

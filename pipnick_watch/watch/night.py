@@ -4,6 +4,7 @@ One thread owns everything here. Each :meth:`Night.step` does what can be done n
 it wants to be called again; the daemon and ``--once`` are two loops around it.
 """
 
+import itertools
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -88,7 +89,7 @@ class Night:
         self.solutions = Solutions(self.records, settings, pool, wake)
         self.overview = Overview(self.records, settings, pool, wake)
         self.claims = Claims(self.records, self.exclusions, settings, once=once, redo=redo)
-        self.backlog = Backlog()
+        self.backlog = Backlog(self.layout.reduced)
         self.n_folders = 1
         self.n_frames = 0
         self._crew = Crew(pool, slots, wake)
@@ -201,11 +202,12 @@ class Night:
         yield
         self.claims.note(listing.frames)
         yield
-        frames = list(listing.frames.items())
         lifted: list[tuple[str, Seen]] = []
-        for start in range(0, len(frames), SLICE):
-            lifted += self._compare(frames[start : start + SLICE])
+        frames = iter(listing.frames.items())
+        while some := list(itertools.islice(frames, SLICE)):
+            lifted += self._compare(some)
             yield
+        del listing, frames  # it is as long as the night
         self._take_back([name for name, _ in self._compare(lifted)])  # if they still are
         self.exclusions.check()
         yield from self.solutions.look()
@@ -260,7 +262,7 @@ class Night:
 
     def hint(self, name: str, at: float, *, settles: bool) -> None:
         """Take an event of one frame: where to look, and whether its writer is done."""
-        self.backlog.hint(self._add(name, at, live=True), at, settles=settles)
+        self.backlog.hint(name, at, settles=settles)
 
     def step(self) -> float:
         """Do what can be done now.
@@ -323,8 +325,8 @@ class Night:
 
     # What is to be measured
 
-    def _add(self, name: str, now: float, *, live: bool) -> Candidate:
-        return self.backlog.add(name, self.layout.reduced, now, live=live)
+    def _add(self, name: str, now: float, *, live: bool) -> None:
+        self.backlog.add(name, now, live=live)
 
     # Ready or not
 

@@ -177,13 +177,13 @@ def _work(night: Night, stop: threading.Event, wake: threading.Event, progress: 
     night.rescan()
     if not night.n_frames:
         logger.warning("%s: no frames there", night.layout.reduced)
-    total = len(night.candidates)
+    total = night.n_left
     next_scan = time.monotonic() + RESCAN_S
     with progress(total) as bar:
         while not stop.is_set():
             wake.clear()
             pause = night.step()
-            total = max(total, len(night.candidates))
+            total = max(total, night.n_left)
             bar.total = total
             bar.update(total - night.n_left - bar.n)
             if night.idle:

@@ -33,8 +33,7 @@ WAITING_TOLD = 50
 def describe(night: Night, tally: Tally) -> Status:
     """Say what a night waits for and has come to; who says so and the watch are left out."""
     measuring = night.measuring
-    ready = {one.name for one in night.ready}
-    busy = ready | set(measuring)
+    busy = {one.name for one in night.ready} | set(measuring)
     waiting = [one for one in night.candidates.values() if one.name not in busy]
     waiting.sort(key=lambda one: one.first_seen)
     troubles = []
@@ -48,8 +47,8 @@ def describe(night: Night, tally: Tally) -> Status:
         maindir=str(night.layout.maindir),
         troubles=troubles,
         queue={
-            "waiting": len(waiting),
-            "ready": len(ready),
+            "waiting": len(waiting) + night.backlog.n_unseen,
+            "ready": night.backlog.n_ready,
             "measuring": len(measuring),
             "publishing": len(night.outbox),
             "pictures": night.gallery.n_left,

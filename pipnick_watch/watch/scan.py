@@ -101,34 +101,30 @@ def scan_slowly(reduced: Path) -> Generator[None, None, Listing]:
     while waiting:
         folder, prefix = waiting.pop()
         try:
-            entries = _entries(folder)
+            with os.scandir(folder) as entries:
+                folders += 1
+                yield
+                for number, entry in enumerate(entries, start=1):
+                    if number % SLICE == 0:
+                        yield
+                    name = prefix + entry.name
+                    if entry.is_dir(follow_symlinks=False):
+                        if is_frame_name(entry.name):
+                            ignored[name] = "a folder"
+                        elif not entry.name.startswith("."):
+                            waiting.append((entry.path, name + "/"))
+                    elif is_frame_name(entry.name.lstrip(".")):
+                        reason = _why_ignored(entry, name)
+                        if reason:
+                            ignored[name] = reason
+                        else:
+                            frames.update(_seen(entry, name))
         except OSError:
             if not prefix:
                 raise
-            continue
-        folders += 1
-        yield
-        for number, entry in enumerate(entries, start=1):
-            if number % SLICE == 0:
-                yield
-            name = prefix + entry.name
-            if entry.is_dir(follow_symlinks=False):
-                if is_frame_name(entry.name):
-                    ignored[name] = "a folder"
-                elif not entry.name.startswith("."):
-                    waiting.append((entry.path, name + "/"))
-            elif is_frame_name(entry.name.lstrip(".")):
-                reason = _why_ignored(entry, name)
-                if reason:
-                    ignored[name] = reason
-                else:
-                    frames.update(_seen(entry, name))
-    return Listing(frames=dict(sorted(frames.items())), ignored=ignored, n_folders=folders)
-
-
-def _entries(folder: str) -> list[os.DirEntry[str]]:
-    with os.scandir(folder) as entries:
-        return list(entries)
+    # by name, without a second table of them: a night may hold a hundred thousand
+    frames = {name: frames.pop(name) for name in sorted(frames)}
+    return Listing(frames=frames, ignored=ignored, n_folders=folders)
 
 
 def _why_ignored(entry: os.DirEntry[str], name: str) -> str:

@@ -59,7 +59,7 @@ def test_full_disk_harms_nothing(small_disk):
         records.publish(result_of(name, name, n=1, group=True), force=True)
         check(small_disk)
     assert refused > 10
-    assert len(table.read().rows) == len(names)
+    assert len(table.read()) == len(names)
     assert all(records.entry(name).status == "done" for name in names)
 
 

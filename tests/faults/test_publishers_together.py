@@ -42,5 +42,5 @@ def test_no_row_is_doubled_or_lost(tmp_path):
     records = Records(tmp_path)
     assert len(rows(records.layout.object_csv("X"))) == 25 * 3
     assert {entry.status for entry in records.entries().values()} == {"done"}
-    assert len(FileTable(records.layout).read().rows) == 25
+    assert len(FileTable(records.layout).read()) == 25
     assert Records(tmp_path).recover() == []
