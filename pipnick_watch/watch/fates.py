@@ -107,6 +107,7 @@ class Fates:
             facts = {**result.facts, **about, "measure_s": outcome.seconds}
             result = dataclasses.replace(result, facts=facts)
             logger.info("%s: was renamed; its rows move with it", one.name)
+            self.solutions.expect()  # its new name's may be there already
         else:
             assert outcome.result is not None
             result = outcome.result
