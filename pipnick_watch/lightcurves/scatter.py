@@ -11,6 +11,8 @@ __all__ = ["Performance", "performance"]
 FloatArray = npt.NDArray[np.float64]
 
 TEN_MINUTES = 10.0 / 1440.0
+LEAST_BINS = 15
+"""With fewer, ingress and egress of a transit are most of what the means show."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,15 +53,15 @@ def performance(mjd: FloatArray, mag: FloatArray, error: FloatArray) -> Performa
         weight = e[bins == one] ** -2
         means.append(float((weight * m[bins == one]).sum() / weight.sum()))
         errors.append(float(weight.sum() ** -0.5))
-    binned = _local(np.array(means)), float(np.median(errors)) if errors else math.nan
+    binned = _local(np.array(means), LEAST_BINS), float(np.median(errors)) if errors else math.nan
     return Performance(
         achieved=single[0], predicted=single[1],
         achieved_10min=binned[0], predicted_10min=binned[1],
     )  # fmt: skip
 
 
-def _local(m: FloatArray) -> float:
-    if len(m) < 5:
+def _local(m: FloatArray, least: int = 5) -> float:
+    if len(m) < least:
         return math.nan
     apart = m[1:-1] - (m[:-2] + m[2:]) / 2
     return 1.4826 * float(np.median(np.abs(apart))) / math.sqrt(1.5)

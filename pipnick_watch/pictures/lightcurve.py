@@ -14,7 +14,7 @@ from pipnick_watch.lightcurves.scatter import performance
 from pipnick_watch.pictures.page_facts import Curve
 from pipnick_watch.pictures.theme import AMBER, BLUE, DIM, GROUND, INK, PINK, YELLOW, plain
 
-__all__ = ["draw_curve", "night_axes", "night_figure", "times_of"]
+__all__ = ["draw_curve", "legend", "night_axes", "night_figure", "times_of"]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -140,10 +140,7 @@ def _draw_target(axes: Axes, curve: Curve, t: FloatArray, clouded: BoolArray) ->
         low, high = np.percentile(seen, [0.5, 99.5])
         margin = 0.12 * (high - low) + 0.004
         axes.set_ylim(high + margin, low - margin)
-        axes.legend(
-            loc="upper right", ncols=4, fontsize=9, frameon=False, labelcolor=INK,
-            handletextpad=0.3, columnspacing=1.0, borderaxespad=0.2,
-        )  # fmt: skip
+        legend(axes, 9.0, 0.08)
     else:
         note(axes, "no target: " + curve.text("target_kind"))
     label(axes, "Δ mag")
@@ -167,9 +164,9 @@ def _draw_seeing(axes: Axes, curve: Curve, t: FloatArray) -> None:
     axes.plot(t, seeing, "o", ms=3, color=DIM, label="as seen")
     axes.plot(t, zenith, "o", ms=3.4, color=BLUE, label="at the zenith")
     if alarm.any():
-        axes.plot(t[alarm], zenith[alarm], "X", ms=7, color=AMBER, label="focus?")
+        axes.plot(t[alarm], zenith[alarm], "X", ms=5, color=AMBER, label="focus?")
     _upto(axes, np.concatenate([seeing, zenith]), 1.0)
-    _legend(axes)
+    legend(axes)
     label(axes, "FWHM ″")
 
 
@@ -180,22 +177,34 @@ def _draw_clouds(axes: Axes, curve: Curve, t: FloatArray, clouded: BoolArray) ->
     if clouded.any():
         axes.plot(t[clouded], -loss[clouded], "s", ms=4, color=PINK, label="clouded")
     low = np.nanmin(-loss) if np.isfinite(loss).any() else 0.0
-    axes.set_ylim(min(-0.3, 1.1 * float(low)), 0.15)
-    _legend(axes)
+    axes.set_ylim(min(-0.3, 1.1 * float(low)), 0.06)
+    legend(axes)
     label(axes, "transp. mag")
 
 
 def _draw_drift(axes: Axes, curve: Curve, t: FloatArray) -> None:
     for name, mark, colour in (("x", "o", BLUE), ("y", "s", YELLOW)):
         axes.plot(t, curve.numbers(f"drift_{name}"), mark, ms=3.2, color=colour, label=name)
-    _legend(axes)
+    legend(axes)
     label(axes, "drift ″")
 
 
-def _legend(axes: Axes) -> None:
+def legend(axes: Axes, size: float = 8.5, room: float = 0.2) -> None:
+    """Draw a legend along the top, in a strip that the points leave to it.
+
+    Parameters
+    ----------
+    axes : Axes
+        All is plotted.
+    size : float
+    room : float
+        Height of the strip, as a share of what is there.
+    """
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + room * (high - low))
     axes.legend(
-        loc="upper right", ncols=3, fontsize=8.5, frameon=False, labelcolor=INK, handletextpad=0.2,
-        columnspacing=0.9, borderaxespad=0.1, borderpad=0.1,
+        loc="upper right", ncols=4, fontsize=size, frameon=False, labelcolor=INK,
+        handletextpad=0.3, columnspacing=1.0, borderaxespad=0.2, borderpad=0.1,
     )  # fmt: skip
 
 
@@ -204,7 +213,7 @@ def _upto(axes: Axes, values: FloatArray, least: float) -> None:
     if len(known):
         low, high = np.percentile(known, [1, 99])
         margin = max(0.25 * (high - low), 0.1 * least)
-        axes.set_ylim(max(low - margin, 0.0), high + 1.6 * margin)
+        axes.set_ylim(max(low - margin, 0.0), high + margin)
 
 
 def _binned(mjd: FloatArray, mag: FloatArray, error: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -9,7 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipnick_watch.camera import Site
-from pipnick_watch.pictures.lightcurve import EPOCH, label, night_figure, note, time_axis, times_of
+from pipnick_watch.pictures.lightcurve import (
+    EPOCH,
+    label,
+    legend,
+    night_figure,
+    note,
+    time_axis,
+    times_of,
+)
 from pipnick_watch.pictures.night_sky import altitudes, darkness, moon_altitudes
 from pipnick_watch.pictures.page_facts import Curve
 from pipnick_watch.pictures.theme import AMBER, BLUE, DIM, INK, PINK, YELLOW
@@ -49,10 +57,7 @@ def draw_night(curves: Sequence[Curve], site: Site | None) -> Figure:
         label(panel, name)
     for panel in panels[:2]:
         if panel.get_legend_handles_labels()[0]:
-            panel.legend(
-                loc="upper right", ncols=3, fontsize=8.5, frameon=False, labelcolor=INK,
-                handletextpad=0.3, columnspacing=0.9,
-            )  # fmt: skip
+            legend(panel, room=0.15 if panel is panels[0] else 0.4)
     return figure
 
 
