@@ -101,3 +101,20 @@ def test_masked_pixels_do_not_count() -> None:
     wings = np.zeros(scene.canvas.size)
     found = fit_sources(scene, psf, truth, wings, fit_radius(psf), 8)
     assert abs(found.flux[0] / 1e4 - 1.0) < 0.02
+
+
+def test_a_source_without_a_good_pixel_does_no_harm() -> None:
+    """Where every pixel of a source is masked it stays as it was, and the others are fitted."""
+    psf = plain_psf(1.5)
+    truth = sources_at([(50.2, 60.1, 20000.0), (90.4, 30.6, 5000.0)])
+    scene, _ = drawn(psf, truth)
+    radius = fit_radius(psf)
+    good = scene.good.reshape(scene.canvas.shape[0] + 2 * scene.canvas.margin, -1).copy()
+    row, column = round(truth.y[1]), round(truth.x[1])
+    reach, margin = int(radius) + 2, scene.canvas.margin
+    good[margin + row - reach : margin + row + reach, margin + column - reach :][:, : 2 * reach] = 0
+    masked = dataclasses.replace(scene, good=good.ravel())
+    guess = sources_at([(50.5, 60.3, 15000.0), (90.4, 30.6, 5000.0)])
+    found = fit_sources(masked, psf, guess, np.zeros(scene.canvas.size), radius, 20)
+    np.testing.assert_allclose(found.flux, [20000.0, 5000.0], rtol=0.02)
+    np.testing.assert_allclose(found.x, truth.x, atol=0.02)

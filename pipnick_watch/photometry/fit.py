@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csc_array, csr_array
+from scipy.sparse import csc_array, csr_array, diags_array
 from scipy.sparse.linalg import splu
 from scipy.spatial import cKDTree
 
@@ -192,6 +192,9 @@ def _normal(
 def _solve(matrix: csr_array, vector: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the damped step and each parameter's error were the others known, shapes (n, 3)."""
     diagonal = matrix.diagonal()
+    unseen = diagonal <= 0
+    if unseen.any():  # all their pixels are masked: they stay as they are
+        matrix = csr_array(matrix + diags_array(unseen.astype(float)))
     scale = 1.0 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
     row = np.repeat(np.arange(len(scale)), np.diff(matrix.indptr))
     scaled = matrix.data * scale[row] * scale[matrix.indices]
