@@ -24,7 +24,8 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 # standard deviations expected of the coefficients, before the stars are looked at
-DRIFT_PRIOR = np.array([10.0, 0.03, 0.03, 0.06, 0.02, 0.02])
+DRIFT_PRIOR = np.array([10.0, 0.03, 0.03, 0.03, 0.02, 0.02])
+WIDENING = 0.03  # of the logarithm of the width, at the edge: optics are best near their axis
 SHAPE_PRIOR = np.array([10.0, 0.02, 0.02, 0.02, 0.02, 0.02])
 CORRECTION_PRIOR = 0.15
 BETA_PRIOR = 1.5
@@ -131,6 +132,7 @@ class _Layout:
         )  # fmt: skip
         centre = np.zeros(len(spread))
         centre[0] = start[0]
+        centre[3] = WIDENING
         exponent = self.fields * DRIFT_TERMS
         centre[exponent] = USUAL_BETA
         if self.corrected:
