@@ -37,14 +37,15 @@ def view_psf(scene: Scene, psf: Psf, sources: Sources, model: FloatArray) -> Psf
     ix, iy = stars.pixel
     index = scene.canvas.indices(ix, iy, window)[:, square]
     dx, dy = ox[None, :] + (ix - stars.x)[:, None], oy[None, :] + (iy - stars.y)[:, None]
-    own = psf.evaluate(dx, dy, stars.x, stars.y)
+    x, y = psf.centre
+    # each star as it would be at the frame's centre: off the axis the PSF may be wider
+    own = psf.evaluate(dx, dy, x.repeat(len(chosen)), y.repeat(len(chosen)))
     good = scene.good[index] > 0
     weight = good * stars.flux[:, None]
     # what the model leaves of each star is smooth on the scale of a pixel, the star is not
     left = (scene.data[index] - model[index]) / stars.flux[:, None]
     residual = (left * weight).sum(axis=0) / np.maximum(weight.sum(axis=0), 1e-12)
     side = 2 * reach + 1
-    x, y = psf.centre
     ideal = psf.evaluate(ox[None, :].astype(float), oy[None, :].astype(float), x, y)[0]
     radius, profile, error = _profile(np.hypot(dx, dy), own + left, good, float(reach))
     fine = np.linspace(0.0, float(reach), 101)
