@@ -14,7 +14,7 @@ from typing import Any
 
 from pipnick_watch import __version__
 from pipnick_watch.errors import PipnickWatchError, UsageError
-from pipnick_watch.flags import add_settings, read_settings
+from pipnick_watch.flags import add_settings, read_settings, spell_settings
 from pipnick_watch.settings import PHOTOMETRY_DEFAULTS, Settings
 
 __all__ = ["photometry_command", "watch_command"]
@@ -108,6 +108,7 @@ def _watch(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if options.install_service:
         from pipnick_watch.watch.install import install_service
 
+        read_settings(options, None, parser, {})  # what is wrong is said now, not in the journal
         return install_service(
             options.maindir,
             options.nights,
@@ -227,12 +228,12 @@ def _export(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int
 
 
 def _service_flags(options: argparse.Namespace) -> list[str]:
-    """Give the flags that an installed service keeps; its settings belong into a file."""
+    """Give the flags that an installed service keeps."""
     flags = [] if options.metrics is None else ["--metrics", str(options.metrics.resolve())]
-    if options.nights is None:
-        return flags
-    since = FOLLOWED_DAYS if options.since is None else options.since
-    return [*flags, "--since", f"{since:g}"]
+    if options.nights is not None:
+        since = FOLLOWED_DAYS if options.since is None else options.since
+        flags += ["--since", f"{since:g}"]
+    return [*flags, *spell_settings(options)]
 
 
 def _photometry(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from pipnick_watch.errors import SettingsError
 from pipnick_watch.settings import SECTIONS, SETTINGS_FILE, Settings, choose_file, load_settings
 
-__all__ = ["add_settings", "read_settings"]
+__all__ = ["add_settings", "read_settings", "spell_settings"]
 
 
 def add_settings(
@@ -83,6 +83,25 @@ def read_settings(
     except SettingsError as error:
         parser.error(str(error).removeprefix("the command line: "))
     return load_settings(choose_file(options.config, maindir), flags, defaults)
+
+
+def spell_settings(options: argparse.Namespace) -> list[str]:
+    """Write the flags that set what was set on the command line, those of several words last."""
+    config: Path | None = options.config
+    flags = [] if config is None else ["--config", str(config.resolve())]
+    lists: list[str] = []
+    for name, value in vars(options).items():
+        _, dot, key = name.partition(".")
+        word = key.replace("_", "-")
+        if not dot:
+            continue
+        if isinstance(value, bool):
+            flags.append(f"--{word}" if value else f"--no-{word}")
+        elif isinstance(value, list):
+            lists += [f"--{word}", *value]
+        else:
+            flags += [f"--{word}", str(value)]
+    return [*flags, *lists]
 
 
 class _Several(argparse.Action):

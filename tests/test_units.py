@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -97,6 +98,37 @@ def test_metrics_of_a_service_may_be_written(maindir: Path, tmp_path: Path) -> N
     ).stdout
     assert f"%f --metrics {tmp_path}/night.prom\n" in text
     assert f"ReadWritePaths=-%f -{tmp_path}\n" in text
+
+
+def test_settings_that_are_given_are_the_service_s(maindir: Path, tmp_path: Path) -> None:
+    """Flags of settings and --config stand in the unit's command; bad ones are refused at once."""
+    config = tmp_path / "all nights.toml"
+    config.write_text("[photometry]\nthresh = 9.0\n")
+    ran = command(
+        "pipnick-watch", "--install-service", maindir, "--polling", "--rescan-s", "5", "--no-final",
+        "--excl_objs", "FOCUS", "my star", "--config", config,
+    )  # fmt: skip
+    command_line = next(line for line in ran.stdout.splitlines() if line.startswith("ExecStart="))
+    head, _, tail = command_line.partition("%f ")
+    assert head.endswith("/pipnick-watch ")
+    assert shlex.split(tail) == [
+        "--config", str(config), "--polling", "--rescan-s", "5.0", "--no-final",
+        "--excl-objs", "FOCUS", "my star",
+    ]  # fmt: skip
+    config.write_text("[photometry]\ntresh = 9.0\n")
+    assert (
+        command("pipnick-watch", "--install-service", maindir, "--config", config).returncode == 78
+    )
+    ran = command("pipnick-watch", "--install-service", maindir, "--workers", "-1")
+    assert (ran.returncode, ran.stdout) == (2, "")
+
+
+def test_a_missing_folder_for_units_is_named(maindir: Path, tmp_path: Path) -> None:
+    """It says what is missing, and does not send anybody to root."""
+    ran = command("pipnick-watch", "--install-service", maindir, "--apply", tmp_path / "nowhere")
+    assert ran.returncode == 2
+    assert "make it first" in ran.stderr
+    assert "root;" not in ran.stderr.partition("cannot be written to")[2]
 
 
 def test_neither_or_both_are_refused(maindir: Path) -> None:

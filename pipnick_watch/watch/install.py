@@ -61,6 +61,11 @@ def install_service(
     text = unit_text(where, nights, flags, writable)
     instance = name if nights else f"pipnick-watch@{escape_path(where)}.service"
     start = f"systemctl enable --now {shlex.quote(instance)}"
+    if "\nUser=root\n" in text:
+        sys.stderr.write(
+            f"# {where} belongs to root, and so the service runs as root; better give it to a user"
+            " who may write there (chown -R), then do this again\n"
+        )
     if apply is None:
         sys.stdout.write(text)
         again = shlex.join([str(_command()), *sys.argv[1:], "--apply"])
@@ -72,7 +77,10 @@ def install_service(
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}; run this as root") from error
+        hint = "make it first" if isinstance(error, FileNotFoundError) else "run this as root"
+        raise UsageError(
+            f"{path.parent}: cannot be written to: {error.strerror}; {hint}"
+        ) from error
     sys.stdout.write(f"{path} is written. Next, as root:\nsystemctl daemon-reload\n{start}\n")
     return 0
 
