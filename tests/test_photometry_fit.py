@@ -3,11 +3,14 @@
 import dataclasses
 
 import numpy as np
-from photometry_scenes import drawn, plain_psf, sources_at
+from photometry_scenes import drawn, frame_of, how, plain_psf, sources_at
 
+from pipnick_watch.photometry.background import Sky
 from pipnick_watch.photometry.covariance import errors_of, group_flux_errors
 from pipnick_watch.photometry.draw import draw_cores, draw_wings
 from pipnick_watch.photometry.fit import fit_radius, fit_sources, normal_matrix
+from pipnick_watch.photometry.state import State
+from pipnick_watch.photometry.steps import settle
 
 CROWD = [(50.2, 60.1, 20000.0), (53.9, 61.3, 15000.0), (57.0, 57.5, 9000.0), (90.4, 30.6, 5000.0)]
 
@@ -118,3 +121,21 @@ def test_a_source_without_a_good_pixel_does_no_harm() -> None:
     found = fit_sources(masked, psf, guess, np.zeros(scene.canvas.size), radius, 20)
     np.testing.assert_allclose(found.flux, [20000.0, 5000.0], rtol=0.02)
     np.testing.assert_allclose(found.x, truth.x, atol=0.02)
+
+
+def test_two_that_settle_on_one_star_are_one() -> None:
+    """Where the last steps of the fit bring two sources together, only one is left."""
+    psf = plain_psf(5.0)
+    scene, _ = drawn(psf, sources_at([(50.0, 50.0, 40000.0)]), seed=5)
+    empty = np.zeros((120, 120))
+    state = State(
+        frame=frame_of(empty), settings=how(), bad=empty > 0, noise="model", psf=psf, scene=scene,
+        sky=Sky(level=empty, rms=empty + 10.0, median_level=0.0, median_rms=10.0),
+        sources=sources_at([(48.3, 50.0, 20000.0), (51.7, 50.0, 20000.0)]),
+        radius=fit_radius(psf), wings=scene.canvas.pad(empty), glare=scene.canvas.pad(empty),
+        model=scene.canvas.pad(empty), saturated_errors=np.zeros((0, 3)),
+    )  # fmt: skip
+    draw_cores(state.model, scene.canvas, psf, state.sources, state.radius)
+    settled = settle(state)
+    assert len(settled.sources) == 1
+    assert abs(settled.sources.flux[0] / 40000.0 - 1.0) < 0.02

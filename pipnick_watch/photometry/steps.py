@@ -18,7 +18,7 @@ from pipnick_watch.photometry.shape import measure_shapes
 from pipnick_watch.photometry.sources import Scene, Sources
 from pipnick_watch.photometry.stamps import Canvas
 from pipnick_watch.photometry.state import State
-from pipnick_watch.photometry.weed import believable
+from pipnick_watch.photometry.weed import apart, believable
 
 __all__ = ["drop", "make_scene", "refine_psf", "refit", "refit_around", "resky", "settle", "weed"]
 
@@ -174,11 +174,16 @@ def drop(state: State, keep: BoolArray) -> State:
 
 
 def settle(state: State) -> State:
-    """Go on with the sources that have not settled yet."""
-    moving = np.flatnonzero(~state.sources.converged & ~state.sources.saturated)
-    if len(moving) == 0:
-        return state
-    return refit_around(state, moving[:0], around=moving, rounds=TO_SETTLE)
+    """Go on with the sources that have not settled yet; two that end as one are one."""
+    for _ in range(WEEDINGS):
+        moving = np.flatnonzero(~state.sources.converged & ~state.sources.saturated)
+        if len(moving):
+            state = refit_around(state, moving[:0], around=moving, rounds=TO_SETTLE)
+        keep = apart(state.psf, state.sources)
+        if keep.all():
+            break
+        state = drop(state, keep)
+    return state
 
 
 def make_scene(

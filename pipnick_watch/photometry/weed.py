@@ -8,7 +8,7 @@ from pipnick_watch.photometry.psf import Psf
 from pipnick_watch.photometry.sources import Scene, Sources
 from pipnick_watch.photometry.stamps import disk
 
-__all__ = ["believable", "light_of_others", "one_of_each_galaxy"]
+__all__ = ["apart", "believable", "light_of_others", "one_of_each_galaxy"]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -58,11 +58,17 @@ def believable(
     # nothing is known of a source whose core is masked
     core = scene.canvas.indices(ix, iy, disk(max(0.6 * psf.fwhm, 1.0)))
     keep &= (scene.good[core].mean(axis=1) > LEAST_CORE) | sources.saturated
+    return np.asarray(keep & apart(psf, sources))
+
+
+def apart(psf: Psf, sources: Sources) -> BoolArray:
+    """Keep the brighter of two sources that are too close to be two."""
+    keep = np.ones(len(sources), dtype=bool)
     pairs = neighbour_pairs(sources.x, sources.y, CLOSEST * psf.fwhm)
     rank = np.where(sources.saturated, np.inf, sources.flux)
     fainter = np.where(rank[pairs[:, 0]] < rank[pairs[:, 1]], pairs[:, 0], pairs[:, 1])
     keep[fainter] = False
-    return np.asarray(keep)
+    return keep
 
 
 def light_of_others(psf: Psf, sources: Sources) -> FloatArray:
