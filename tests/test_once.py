@@ -51,6 +51,30 @@ def test_a_second_once_finds_nothing_to_do(frames: dict[str, bytes], maindir: Pa
     assert state() == before
 
 
+def test_without_news_no_worker_is_started(frames: dict[str, bytes], maindir: Path) -> None:
+    """Page and light curves are left alone while they stand, and made again when one is gone."""
+    for frame, content in frames.items():
+        land(maindir, frame, content)
+    photometric = maindir / "photometric"
+
+    def n_started(*flags: str) -> int:
+        log = photometric / "pipnick_watch.log"
+        before = log.read_text().count("is started") if log.exists() else 0
+        assert command("pipnick-watch", maindir, "--once", *flags).returncode == 0
+        return log.read_text().count("is started") - before
+
+    assert n_started() > 0
+    assert n_started() == 0
+    for path in (photometric / "index.html", next((photometric / "lightcurves").glob("*.csv"))):
+        path.unlink()
+        assert n_started() == 1
+        assert path.exists()
+    assert n_started("--no-final") == 1  # the page without the pictures of light curves
+    assert n_started("--no-final") == 0
+    (photometric / ".pipnick-watch" / "overview.json").write_text("{")
+    assert n_started("--no-final") == 1
+
+
 def test_a_frame_without_stars_is_done(maindir: Path) -> None:
     """A frame with no source gives an empty catalogue with its header, and status done."""
     from pipnick_watch.simulate import FieldSettings, Optics, Pointing, frame_bytes, simulate_field

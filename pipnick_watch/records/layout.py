@@ -152,6 +152,7 @@ class Layout:
         self.index = self.photometric / "index.html"
         self.state = self.photometric / ".pipnick-watch"
         self.status = self.state / "status.json"
+        self.made = self.state / "overview.json"
         self.records_lock = self.state / "records.lock"
         self.daemon_lock = self.state / "daemon.lock"
         self.unreadable_rows = self.state / "frames-unreadable.csv"

@@ -8,6 +8,7 @@ from concurrent.futures import Executor, Future
 from pipnick_watch.records import Records
 from pipnick_watch.settings import Settings
 from pipnick_watch.watch import jobs
+from pipnick_watch.watch.making import recall, remember
 from pipnick_watch.watch.scan import Seen, see
 
 __all__ = ["Overview"]
@@ -49,6 +50,7 @@ class Overview:
         self._wake = wake
         self._making: Future[None] | None = None
         self._made_from: Seen | None = None
+        self._recalled = False
         self._started = 0.0
         self._rested_at = 0.0
         self._trouble = ""
@@ -59,6 +61,9 @@ class Overview:
         if not self.settings.plots.overview:
             return False
         now = see(self.layout.frames_csv)
+        if now is not None and not self._recalled:
+            self._recalled = True
+            self._made_from = recall(self.layout, self.settings)
         return now is not None and now != self._made_from
 
     @property
@@ -91,6 +96,8 @@ class Overview:
         if self._making is None or not self._making.done():
             return
         error, self._making = self._making.exception(), None
+        if error is None and self._made_from is not None:
+            remember(self.layout, self.settings, self._made_from)
         now = time.monotonic()
         self._rested_at = now + max(EVERY_S, SHARE * (now - self._started))
         trouble = "" if error is None else str(error)
