@@ -85,9 +85,9 @@ class NoWorkers(Executor):
         raise AssertionError("nothing is to be measured")
 
 
-def begun_night(folder: Path) -> Records:
+def begun_night(folder: Path, name: str = "night") -> Records:
     """Make a MAINDIR in which nothing has landed."""
-    maindir = folder / "night"
+    maindir = folder / name
     (maindir / "reduced").mkdir(parents=True)
     records = Records(maindir)
     records.recover()
@@ -108,26 +108,40 @@ def fill(records: Records, done: int, size: int, content: bytes) -> None:
         done += len(block)
 
 
+def land(records: Records, number: int, content: bytes) -> FrameResult:
+    """Let one more frame land, and make up what it came to."""
+    path = records.layout.reduced / result_of(number, None).frame
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    return result_of(number, path)
+
+
 def night_table(folder: Path) -> None:
-    """Fill a night, and time at each size what is done for it again and again."""
+    """Fill a night, and time at each size what is done for it again and again.
+
+    Each append is timed beside one to a night of ten frames: the disk has its moods.
+    """
     content = small_frame()
-    records = begun_night(folder)
+    records, small = begun_night(folder), begun_night(folder, "small")
     maindir = records.layout.maindir
-    print("frames recorded  append ms  open+rescan s  rescan s  status ms  --once, untouched s")
+    fill(small, 0, SIZES[0], content)
+    print(
+        "frames recorded  append ms  ratio  open+rescan s  rescan s  status ms  --once, untouched s"
+    )
     done = 0
     for size in SIZES:
         fill(records, done, size, content)
         done = max(done, size)
-        appended = []
-        for number in range(done, done + 40):
-            path = maindir / "reduced" / result_of(number, None).frame
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(content)
-            result = result_of(number, path)
-            started = time.perf_counter()
-            records.publish(result)
-            appended.append(time.perf_counter() - started)
-        done += 40
+        os.sync()
+        appended: dict[Records, list[float]] = {records: [], small: []}
+        for number in range(done, done + 80):
+            for night_records, taken in appended.items():
+                result = land(night_records, number, content)
+                started = time.perf_counter()
+                night_records.publish(result)
+                taken.append(1e3 * (time.perf_counter() - started))
+        done += 80
+        append_ms, beside_ms = (statistics.median(taken) for taken in appended.values())
 
         def opened() -> Night:
             night = Night(maindir, Settings(), NoWorkers(), 2, wake=lambda: None)
@@ -141,8 +155,8 @@ def night_table(folder: Path) -> None:
         with contextlib.redirect_stdout(io.StringIO()):
             told = seconds(lambda: tell(maindir, as_json=True))
         print(
-            f"{size:15d}  {1e3 * statistics.median(appended):9.2f}  {seconds(opened, 2):13.3f}  "
-            f"{seconds(night.rescan):8.3f}  {1e3 * told:9.2f}  "
+            f"{size:15d}  {append_ms:9.2f}  {append_ms / beside_ms:5.2f}  "
+            f"{seconds(opened, 2):13.3f}  {seconds(night.rescan):8.3f}  {1e3 * told:9.2f}  "
             f"{seconds(lambda once=once: subprocess.run(once, check=True), 2):19.2f}",
             flush=True,
         )
