@@ -180,3 +180,18 @@ def test_real_frames_have_no_nonsense(name: str, tmp_path: Path) -> None:
     if name == "d1047":
         for x, y in ((72, 996), (937, 472)):
             assert np.hypot(catalogue["x_fit"] - x, catalogue["y_fit"] - y).min() > 10
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_cosmic_rays_without_stars_are_no_stars(seed: int) -> None:
+    """Under clouds, where cosmic rays are all that a frame shows, nothing is found."""
+    rng = np.random.default_rng(seed)
+    data = rng.normal(300.0, 20.0, (400, 400))
+    for _ in range(60):
+        x, y = rng.integers(20, 380, 2)
+        angle, along = rng.uniform(0.0, np.pi), np.arange(rng.integers(1, 8))
+        track = (y + along * np.sin(angle)).astype(int), (x + along * np.cos(angle)).astype(int)
+        data[track] += 10.0 ** rng.uniform(2.5, 4.3) * rng.uniform(0.4, 1.0, len(along))
+    measured = measure(frame_of(data), how())
+    assert len(measured.catalogue) == 0
+    assert measured.figures["n_psf"] == 0

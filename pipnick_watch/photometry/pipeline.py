@@ -24,6 +24,7 @@ from pipnick_watch.photometry.steps import (
     refit_around,
     resky,
     settle,
+    too_sharp,
     weed,
 )
 from pipnick_watch.photometry.tabulate import REF_ARCSEC, tabulate
@@ -63,7 +64,12 @@ def measure(frame: Frame, settings: Settings) -> Measurement:
     state = _first_look(frame, settings)
     guess = state.psf.fwhm
     state = refine_psf(state, corrected=False, first=True)
-    if state.psf.n_stars and not 1.0 / WRONG_GUESS < state.psf.fwhm / guess < WRONG_GUESS:
+    if too_sharp(state.psf):
+        # cosmic rays, and perhaps a few stars that they outvoted
+        state = _first_look(frame, settings, UNKNOWN_FWHM)
+        again = refine_psf(state, corrected=False, first=True)
+        state = state if too_sharp(again.psf) else again
+    elif state.psf.n_stars and not 1.0 / WRONG_GUESS < state.psf.fwhm / guess < WRONG_GUESS:
         # the filter was of the wrong width: look again
         state = _first_look(frame, settings, state.psf.fwhm)
         state = refine_psf(state, corrected=False, first=True)

@@ -20,13 +20,25 @@ from pipnick_watch.photometry.stamps import Canvas
 from pipnick_watch.photometry.state import State
 from pipnick_watch.photometry.weed import apart, believable
 
-__all__ = ["drop", "make_scene", "refine_psf", "refit", "refit_around", "resky", "settle", "weed"]
+__all__ = [
+    "drop",
+    "make_scene",
+    "refine_psf",
+    "refit",
+    "refit_around",
+    "resky",
+    "settle",
+    "too_sharp",
+    "weed",
+]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
 WEEDINGS = 4  # rounds of dropping what is not believed
+TOO_SHARP = 0.8  # pixels of FWHM
+SHARPEST_GUESS = 1.08  # pixels of FWHM, where no star shows it: a guess is never below 1.04
 TO_SETTLE = 30  # steps of the last fit: crowded cores need many, and few sources take them
 AFTER_DROP = 3  # steps of the fit: what has not settled goes on later
 
@@ -46,7 +58,14 @@ def refine_psf(state: State, *, corrected: bool, first: bool = False) -> State:
     psf, _ = fit_psf(
         stars, state.psf, elliptical=elliptical, corrected=corrected, rounds=7 if fresh else 3
     )
+    if too_sharp(psf) and not first:
+        return state
     return replace(state, psf=psf)
+
+
+def too_sharp(psf: Psf) -> bool:
+    """Say whether cosmic rays made this PSF: no star is so sharp."""
+    return psf.fwhm < (TOO_SHARP if psf.n_stars else SHARPEST_GUESS)
 
 
 def refit(state: State, rounds: int) -> State:
