@@ -6,19 +6,24 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-__all__ = ["neighbours_light"]
+__all__ = ["neighbours_light", "psf_area"]
 
 FloatArray = npt.NDArray[np.float64]
 
 REACH = 4.0
 """FWHM: what is farther away is part of the sky."""
 
-BETA = 3.0
-"""Exponent of the Moffat that stands for the PSF's wings."""
+BETA = 2.5
+"""Exponent of the Moffat that stands for the PSF's wings: as broad as they come."""
+
+
+def psf_area(fwhm: float) -> float:
+    """Give the light of a star over that in the pixel at its centre, in pixels."""
+    return math.pi / (BETA - 1) * (fwhm / 2) ** 2 / (2 ** (1 / BETA) - 1)
 
 
 def neighbours_light(x: FloatArray, y: FloatArray, flux: FloatArray, fwhm: float) -> FloatArray:
-    """Give the light of other stars at each star's centre, as a share of its own.
+    """Give the light of other stars in a pixel at each star's centre, as a share of its own.
 
     Parameters
     ----------
@@ -37,4 +42,4 @@ def neighbours_light(x: FloatArray, y: FloatArray, flux: FloatArray, fwhm: float
     seen = (1 + away**2) ** -BETA
     np.add.at(share, one, seen * flux[other] / flux[one])
     np.add.at(share, other, seen * flux[one] / flux[other])
-    return share
+    return share / psf_area(fwhm)

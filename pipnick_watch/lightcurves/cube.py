@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipnick_watch.columns import RADII
-from pipnick_watch.lightcurves.crowding import neighbours_light
+from pipnick_watch.lightcurves.crowding import neighbours_light, psf_area
 from pipnick_watch.lightcurves.registration import Registration
 from pipnick_watch.lightcurves.spoiled import excess_residual
 from pipnick_watch.lightcurves.starlist import FLUXES
@@ -38,7 +38,9 @@ class Cube:
     flags : ndarray of int, shape (n_frames, n_stars)
     exptime, airmass : ndarray, shape (n_frames,)
     crowding : ndarray, shape (n_stars,)
-        Light of the neighbours at the star, as a share of its own.
+        Light of the neighbours in a pixel at the star, as a share of its own.
+    psf_area : float
+        Pixels that a star's light would fill as brightly as its central one; nan where unknown.
     odd : ndarray, shape (n_frames, n_stars)
         By what share something else in a star's light may have changed it; 0: nothing.
     bent : ndarray, shape (n_frames, n_stars, n_fluxes), or None
@@ -59,6 +61,7 @@ class Cube:
     exptime: FloatArray
     airmass: FloatArray
     crowding: FloatArray
+    psf_area: float
     odd: FloatArray
     bent: FloatArray | None = None
 
@@ -123,13 +126,15 @@ def fill_cube(done: Registration, wanted: IntArray, *, blank: bool = False) -> C
     for name, plane in (("flux", flux), ("flags", flags), *planes.items()):
         plane[where] = np.concatenate([getattr(one, name) for one in frames])[named[mine]]
     widths = [one.fwhm for one in frames if np.isfinite(one.fwhm)]
-    shared = neighbours_light(*done.places, done.flux, float(np.median(widths or [np.nan])))
+    fwhm = float(np.median(widths or [np.nan]))
+    shared = neighbours_light(*done.places, done.flux, fwhm)
     return Cube(
         rows=rows, stars=stars, flux=flux, flags=flags,
         odd=excess_residual(planes.pop("qfit")), **planes,
         exptime=np.array([one.exptime for one in frames]),
         airmass=np.array([one.airmass for one in frames]),
         crowding=np.where(stars >= 0, shared[stars], 0.0) if n_all else np.zeros(len(stars)),
+        psf_area=psf_area(fwhm),
     )  # fmt: skip
 
 

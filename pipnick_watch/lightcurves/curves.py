@@ -1,6 +1,7 @@
 """How bright was each star in each frame, against the comparison stars."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy.typing as npt
 from scipy.special import chdtrc
 
 from pipnick_watch.camera import Camera
+from pipnick_watch.columns import RADII
 from pipnick_watch.lightcurves.comparison import (
     LEAST_STARS,
     choose_comparisons,
@@ -36,8 +38,9 @@ FALSE_ALARM = 1e-3
 LEAST_POINTS = 8
 LEAST_PULLS = 6
 CLIP = 3.5
-SPILL = 0.2
-"""Share of the neighbours' light at a star that a change of the seeing may add or take."""
+SPILL = 0.3
+"""Share of the neighbours' light at a star that may come or go: with the seeing, or with the side
+on which their wings are heavier, when the telescope flips."""
 
 ROUNDS = 3
 
@@ -139,8 +142,16 @@ def _apply(cube: Cube, camera: Camera, recipe: Recipe) -> Curves:
     error = np.sqrt(total + cube.odd**2)
     return Curves(
         mag=out, mag_err=error, ensemble=ensemble, n_comparisons=(ensemble.weights > 0).sum(axis=1),
-        variable=_variable(out, np.hypot(error, SPILL * cube.crowding), constant), model=model,
+        variable=_variable(out, np.hypot(error, _spilled(cube, recipe.choice)), constant),
+        model=model,
     )  # fmt: skip
+
+
+def _spilled(cube: Cube, choice: int) -> FloatArray:
+    """Give the magnitudes by which the neighbours' light may change a star, shape (n_stars,)."""
+    area = cube.psf_area if choice == 0 else math.pi * RADII[choice - 1] ** 2
+    # where no width is known no light of neighbours is either
+    return SPILL * np.nan_to_num(cube.crowding * area)
 
 
 def _against(ensemble: Ensemble, mag: FloatArray, stars: IntArray) -> tuple[FloatArray, FloatArray]:
