@@ -18,6 +18,7 @@ ORDER = [
     ("records", "lightcurves", "pictures"),
     ("simulate", "export"),
     ("watch",),
+    ("flags", "arguments"),
     ("cli", "__main__", "scripting"),
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}

@@ -13,7 +13,7 @@ from recorded_nights import check, result_of
 
 from conftest import land, rows, statuses
 from pipnick_watch.settings import PlotSettings, Settings
-from pipnick_watch.watch import night as night_module
+from pipnick_watch.watch import sweep
 from pipnick_watch.watch.jobs import Job, Outcome
 from pipnick_watch.watch.night import Night
 
@@ -105,7 +105,7 @@ def test_a_better_file_that_comes_during_a_scan(
     frames: dict[str, bytes], night: Night, pool: Later, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the scan has found by then does not bring the other file back."""
-    monkeypatch.setattr(night_module, "SLICE", 1)
+    monkeypatch.setattr(sweep, "SLICE", 1)
     plain, better, *_ = frames.values()
     come(night, PLAIN, plain)
     steps(night)

@@ -14,7 +14,7 @@ from pipnick_watch.pictures import (
 )
 from pipnick_watch.records import Layout, Records
 from pipnick_watch.settings import Settings
-from pipnick_watch.watch.worker import limited
+from pipnick_watch.watch.process import limited
 
 __all__ = ["make_overview"]
 

@@ -247,7 +247,7 @@ class Following:
 
     def _check_watch(self) -> bool:
         """Stop a watch that hears nothing or the wrong folder; the next scan starts another."""
-        trouble = self.watch.trouble(self.night.n_folders)
+        trouble = self.watch.trouble(self.night.sweep.n_folders)
         if not trouble or self.watch.deaf:
             return False
         logger.warning("%s: %s; watching anew", self.layout.reduced, trouble)

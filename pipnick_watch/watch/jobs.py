@@ -178,9 +178,9 @@ def _as_text() -> Iterator[None]:
 
 def start(daemon: int) -> None:
     """Prepare a worker process whose daemon has this PID."""
-    from pipnick_watch.watch import worker
+    from pipnick_watch.watch import process
 
-    worker.start(daemon)
+    process.start(daemon)
 
 
 def warm_up() -> int:

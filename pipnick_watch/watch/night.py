@@ -4,7 +4,6 @@ One thread owns everything here. Each :meth:`Night.step` does what can be done n
 it wants to be called again; the daemon and ``--once`` are two loops around it.
 """
 
-import itertools
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,9 +24,9 @@ from pipnick_watch.watch.outbox import Outbox
 from pipnick_watch.watch.overview import Overview
 from pipnick_watch.watch.ready import Candidate, Limits, Verdict
 from pipnick_watch.watch.roster import Roster
-from pipnick_watch.watch.scan import Seen, scan_slowly
 from pipnick_watch.watch.slices import Slices, Task, finish
 from pipnick_watch.watch.solutions import Solutions
+from pipnick_watch.watch.sweep import Sweep
 
 __all__ = ["Night"]
 
@@ -41,9 +40,6 @@ TURN_S = 0.02
 
 SLICE_S = 0.005
 """How long the folder is looked through before events are taken again."""
-
-SLICE = 500
-"""Files that a scan found and that are compared with the records in one go."""
 
 HELD_S = 0.05
 """How soon a frame is looked at whose earlier content waits to be durable."""
@@ -90,8 +86,10 @@ class Night:
         self.overview = Overview(self.records, settings, pool, wake)
         self.claims = Claims(self.records, self.exclusions, settings, once=once, redo=redo)
         self.backlog = Backlog(self.layout.reduced)
-        self.n_folders = 1
-        self.n_frames = 0
+        self.sweep = Sweep(
+            self.records, backlog=self.backlog, outbox=self.outbox, claims=self.claims,
+            exclusions=self.exclusions, solutions=self.solutions, gallery=self.gallery,
+        )  # fmt: skip
         self._crew = Crew(pool, slots, wake)
         self._once = once
         limits = Limits(
@@ -110,8 +108,6 @@ class Night:
             gallery=self.gallery, solutions=self.solutions, overview=self.overview, once=once,
         )  # fmt: skip
         self._slices = Slices()
-        self._ignored: set[str] = set()
-        self._scanned = False
 
     @property
     def candidates(self) -> Mapping[str, Candidate]:
@@ -184,65 +180,14 @@ class Night:
         finish(self.look_through())
 
     def look_through(self) -> Task:
-        """Look through the whole folder: whatever became of the events, nothing is missed.
-
-        Frames are looked at, measured and published between its slices.
+        """Look through the whole folder in slices: whatever became of the events, all is found.
 
         Raises
         ------
         OSError
             ``reduced/`` is not there.
         """
-        listing = yield from scan_slowly(self.layout.reduced)
-        self.n_folders = listing.n_folders
-        self.n_frames = len(listing.frames)
-        for name in listing.ignored.keys() - self._ignored:
-            logger.warning("%s: ignored: %s", name, listing.ignored[name])
-        self._ignored = set(listing.ignored)
-        yield
-        self.claims.note(listing.frames)
-        yield
-        lifted: list[tuple[str, Seen]] = []
-        frames = iter(listing.frames.items())
-        while some := list(itertools.islice(frames, SLICE)):
-            lifted += self._compare(some)
-            yield
-        del listing, frames  # it is as long as the night
-        self._take_back([name for name, _ in self._compare(lifted)])  # if they still are
-        self.exclusions.check()
-        yield from self.solutions.look()
-        if not self._scanned:
-            yield from self.gallery.find_missing()
-        self._scanned = True
-
-    def _compare(self, frames: list[tuple[str, Seen]]) -> list[tuple[str, Seen]]:
-        """Add the files that there is something to do with; give those excluded no longer."""
-        now = time.monotonic()
-        entries = self.records.entries()
-        lifted: list[tuple[str, Seen]] = []
-        for name, seen in frames:
-            entry = entries.get(name)
-            if self._is_at(name) or not self.claims.wanted(name, seen, entry):
-                continue
-            if entry is not None and self.claims.only_lifted(seen, entry):
-                lifted.append((name, seen))
-            else:
-                self._add(name, now, live=self._scanned)
-        return lifted
-
-    def _is_at(self, name: str) -> bool:
-        """Tell whether a frame is on its way already."""
-        return name in self.backlog or self.outbox.holds(name)
-
-    def _take_back(self, names: list[str]) -> None:
-        """Have what is excluded no longer as it was measured; the rest is looked at."""
-        try:
-            look = self.exclusions.take_back(names) if names else []
-        except (OSError, RecordsError) as error:
-            self.outbox.refuse(str(error))  # the next scan finds them again
-            return
-        for name in look:
-            self._add(name, time.monotonic(), live=self._scanned)
+        return self.sweep.look_through()
 
     def slowly(self, name: str, task: Task) -> None:
         """Have a task done in slices, between the steps of frames, unless it is under way."""

@@ -175,7 +175,7 @@ def find_frames(names: Iterable[str], layout: Layout) -> set[str]:
 def _work(night: Night, stop: threading.Event, wake: threading.Event, progress: Progress) -> None:
     """Step until nothing is left."""
     night.rescan()
-    if not night.n_frames:
+    if not night.sweep.n_frames:
         logger.warning("%s: no frames there", night.layout.reduced)
     total = night.n_left
     next_scan = time.monotonic() + RESCAN_S

@@ -28,7 +28,7 @@ __all__ = ["Pool", "WorkerPool", "default_workers"]
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-PRELOAD = "pipnick_watch.watch.derive"
+PRELOAD = ["pipnick_watch.watch.worker", "pipnick_watch.watch.derive"]
 """Imported once by the server that workers are forked from."""
 
 STARTS = 3
@@ -149,7 +149,7 @@ class WorkerPool(Pool):
         self.n_workers = n_workers
         # Never fork: this process runs threads. The server is single-threaded.
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([PRELOAD])
+        self._context.set_forkserver_preload(PRELOAD)
         self._slots: list[_Slot | None] = [None] * n_workers
 
     def warm_up(self) -> None:

@@ -163,7 +163,7 @@ def test_a_watch_that_died_is_renewed(
         live.until_done(second)
         live.until_quiet()
         assert live.following.watch.deaf == ""
-        assert live.following.watch.trouble(live.night.n_folders) == ""
+        assert live.following.watch.trouble(live.night.sweep.n_folders) == ""
         live.following._next_scan = time.monotonic() + 600
         (reduced / ".incoming").write_bytes(frames[third])
         (reduced / third).parent.mkdir(exist_ok=True)
