@@ -73,7 +73,7 @@ def measure_sky(
     level, rms, share = _box_statistics(some, lost, grid, mode=prior is None)
     if prior is not None:
         # the whole sky is smoothed again: what a box of the prior had wrong must not stay in it
-        level += prior[np.ix_(_middles(ny, grid[0]), _middles(nx, grid[1]))]
+        level += _at_centres(prior, grid)
     surface = _interpolate(_smooth(_fill(level, share)), (ny, nx))
     if prior is None:
         _, rms, share = _box_statistics(some - surface[thin], lost, grid, mode=False)
@@ -110,9 +110,20 @@ def _starts(n: int, k: int, h: int) -> npt.NDArray[np.intp]:
     return (first[:, None] + np.arange(h)[None, :]).ravel()
 
 
-def _middles(n: int, k: int) -> npt.NDArray[np.intp]:
-    """Index the middle of each of k boxes over n pixels."""
-    return _starts(n, k, -(-n // k)).reshape(k, -1)[:, -(-n // k) // 2]
+def _at_centres(values: FloatArray, grid: tuple[int, int]) -> FloatArray:
+    """Read a map at the centres of the boxes; that of an even box lies between pixels."""
+    (low_y, high_y), (low_x, high_x) = (
+        _middles(n, k) for n, k in zip(values.shape, grid, strict=True)
+    )
+    four = [values[np.ix_(y, x)] for y in (low_y, high_y) for x in (low_x, high_x)]
+    return np.asarray(sum(four), dtype=np.float64) / 4.0
+
+
+def _middles(n: int, k: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Index the last pixel up to the middle of each of k boxes over n, and the first from it."""
+    h = -(-n // k)
+    boxes = _starts(n, k, h).reshape(k, h)
+    return boxes[:, (h - 1) // 2], boxes[:, h // 2]
 
 
 def _clipped(
