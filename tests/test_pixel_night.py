@@ -57,6 +57,7 @@ def test_a_cloud_does_not_delete_the_target(
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_night_of_the_nickel(tmp_path: Path, seed: int) -> None:
     """Drift, dither, flip, cloud, bad focus: transit, errors, variables and clouds come out."""
@@ -70,6 +71,7 @@ def test_a_night_of_the_nickel(tmp_path: Path, seed: int) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize(("seed", "vignetting"), [(11, 0.25), (12, 0.5)])
 def test_a_night_of_a_small_camera(tmp_path: Path, seed: int, vignetting: float) -> None:
     """Undersampled stars that wander 270 pixels over a detector without a flat show the transit."""
