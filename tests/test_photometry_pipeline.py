@@ -195,3 +195,21 @@ def test_cosmic_rays_without_stars_are_no_stars(seed: int) -> None:
     measured = measure(frame_of(data), how())
     assert len(measured.catalogue) == 0
     assert measured.figures["n_psf"] == 0
+
+
+def test_a_round_halo_is_no_ring_of_stars() -> None:
+    """Bright stars with a halo that no Moffat has are one source each; a companion stays another.
+
+    A fifth of the light is in a Gaussian two and a half times as wide as the core's.
+    """
+    rng = np.random.default_rng(4)
+    y, x = np.mgrid[:400, :400].astype(float)
+    places = [(80.2, 90.4), (300.7, 80.1), (90.5, 310.3), (310.1, 300.8), (200.3, 190.6)]
+    light = np.zeros(x.shape)
+    stars = [(px, py, 1.5e6) for px, py in places] + [(300.7 + 12.0, 80.1, 3e4)]
+    for px, py, flux in stars:
+        square = (x - px) ** 2 + (y - py) ** 2
+        for share, sigma in ((0.8, 2.1), (0.2, 5.3)):
+            light += flux * share * np.exp(-0.5 * square / sigma**2) / (2 * np.pi * sigma**2)
+    measured = measure(frame_of(rng.poisson(light + 300.0) + rng.normal(0.0, 10.7, x.shape)), how())
+    assert len(measured.catalogue) == len(stars)

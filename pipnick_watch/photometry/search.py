@@ -2,6 +2,7 @@
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial import cKDTree
 
 from pipnick_watch.photometry.detection import fill_masked, filtered_peaks, smooth
 from pipnick_watch.photometry.psf import Psf
@@ -16,6 +17,10 @@ BoolArray = npt.NDArray[np.bool_]
 
 KERNEL = 0.6  # FWHM of the filter over that of the PSF: nearly as deep, and it parts pairs
 MARGIN = 0.8  # of the threshold: the fit decides
+HALO_FWHM = 4.0  # how far from a star its halo is looked for
+MUCH_BRIGHTER = 50.0  # than what may be a part of its halo
+RING = 32  # places around a star
+ROUND = 2.0  # how far a halo outshines its own unevenness
 GLARE = 1.5  # FWHM beyond a saturated core where peaks are not believed
 
 
@@ -82,9 +87,54 @@ def find_more(
     iy, ix = iy[clear], ix[clear]
     clear = filtered[iy, ix] > doubt * _smoothed_at(model, ix, iy, KERNEL * psf.fwhm)
     iy, ix = iy[clear], ix[clear]
+    beyond = filtered[iy, ix] - halo_at(filtered, ix, iy, known, origin, psf.fwhm, share * peak)
+    clear = beyond > MARGIN * thresh * share * rms[iy, ix]
+    iy, ix = iy[clear], ix[clear]
     x, y = refine(filtered, ix, iy)
     flux = filtered[iy, ix].astype(np.float64) / share / peak
     return new_sources(x + origin[0], y + origin[1], flux, iteration)
+
+
+def halo_at(
+    filtered: npt.NDArray[np.floating], ix: npt.NDArray[np.int64], iy: npt.NDArray[np.int64],
+    known: Sources, origin: tuple[int, int], fwhm: float, response: float,
+) -> FloatArray:  # fmt: skip
+    """Return the light that all of a ring around a much brighter star has left, at some pixels.
+
+    What the PSF's wings miss is as bright all around the star; a companion is in one place.
+
+    Parameters
+    ----------
+    origin : tuple of int
+        x and y of the filtered part's first pixel.
+    response : float
+        Peak of a filtered star of flux 1.
+    """
+    halo = np.zeros(len(ix))
+    if len(ix) == 0 or len(known) == 0:
+        return halo
+    ny, nx = filtered.shape
+    stars = np.column_stack([known.x - origin[0], known.y - origin[1]])
+    angle = np.arange(RING) * (2.0 * np.pi / RING)
+    within = cKDTree(stars).query_ball_point(np.column_stack([ix, iy]), HALO_FWHM * fwhm)
+    for k in range(len(ix)):
+        near = np.asarray(within[k], dtype=np.int64)
+        if len(near) == 0:
+            continue
+        star = near[np.argmax(known.flux[near])]
+        here = filtered[iy[k], ix[k]]
+        if known.flux[star] * response < MUCH_BRIGHTER * here:
+            continue
+        (x, y), away = stars[star], np.hypot(*(stars[star] - (ix[k], iy[k])))
+        column = np.rint(x + away * np.cos(angle)).astype(int)
+        row = np.rint(y + away * np.sin(angle)).astype(int)
+        inside = (column >= 0) & (column < nx) & (row >= 0) & (row < ny)
+        ring = filtered[row[inside], column[inside]]
+        level = float(np.median(ring))
+        # a halo is round; where other stars shine in the ring is uneven
+        if level > ROUND * float(np.median(np.abs(ring - level))):
+            halo[k] = level
+    return halo
 
 
 def _smoothed_at(
