@@ -119,7 +119,7 @@ def test_workers_end_with_a_killed_daemon(maindir: Path) -> None:
         wait_for(lambda: (maindir / "photometric").is_dir(), "the daemon's first scan")
         time.sleep(1.5)
         daemon.kill()
-        wait_for(lambda: not _alive(daemon.process.pid), "the end of its workers", 10)
+        wait_for(lambda: not _alive(daemon.process.pid), "the end of its workers", 30)
 
 
 def test_a_dead_worker_costs_nothing(frames: dict[str, bytes], maindir: Path) -> None:

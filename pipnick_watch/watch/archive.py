@@ -16,13 +16,12 @@ from pathlib import Path
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from pipnick_watch import logs
 from pipnick_watch.errors import ClusterError, PipnickWatchError, UsageError
 from pipnick_watch.records import Layout
 from pipnick_watch.settings import Settings
 from pipnick_watch.watch.forecast import Forecast, count_frames
-from pipnick_watch.watch.night import Night
-from pipnick_watch.watch.once import RESCAN_S, TROUBLE_S, find_frames
+from pipnick_watch.watch.once import find_frames
+from pipnick_watch.watch.opened import OpenNight
 from pipnick_watch.watch.signals import ended_by_signals
 from pipnick_watch.watch.workers import Pool, WorkerPool, default_workers
 
@@ -142,7 +141,7 @@ class _Archive:
         self._say_at = self._started + SAY_S
         self._waiting = deque((maindir, self._count(maindir)) for maindir in maindirs)
         self._n_waiting = sum(count for _, count in self._waiting)
-        self._open: list[_Open] = []
+        self._open: list[OpenNight] = []
         self._counts = {"done": 0, "failed": 0, "excluded": 0, "sources": 0}
         self._failed: list[str] = []
         self._n_failed = 0
@@ -203,17 +202,17 @@ class _Archive:
         try:
             settings = self._settings_of(maindir)
             redo = find_frames(self._redo, Layout(maindir))
-            self._open.append(_Open(maindir, settings, self._pool, self._wake, redo))
+            self._open.append(OpenNight(maindir, settings, self._pool, self._wake, redo))
         except (PipnickWatchError, OSError) as error:
             if self._redo:
                 raise
             self._give_up(maindir, error)
 
-    def _drop(self, one: "_Open") -> None:
+    def _drop(self, one: OpenNight) -> None:
         one.close()
         self._open.remove(one)
 
-    def _take(self, one: "_Open") -> None:
+    def _take(self, one: OpenNight) -> None:
         for kind, count in one.night.outbox.counts.items():
             self._counts[kind] += count
         for frame, reason in one.night.failed().items():
@@ -258,61 +257,3 @@ class _Archive:
             logger.warning("interrupted; the next run goes on from here")
             return 130
         return 1 if self._n_failed else 0
-
-
-class _Open:
-    """One night that is worked on: its log file, its name in each line, its scans.
-
-    Attributes
-    ----------
-    done : bool
-        Nothing is left to do.
-    """
-
-    def __init__(
-        self,
-        maindir: Path,
-        settings: Settings,
-        pool: Pool,
-        wake: threading.Event,
-        redo: Iterable[str],
-    ) -> None:
-        self.maindir = maindir
-        self.done = False
-        self._scan_at = 0.0
-        self._log = logs.open_log_file(maindir / "photometric" / "pipnick_watch.log")
-        try:
-            with logs.about(maindir.name, self._log):
-                logger.debug("settings: %s", settings)
-                self.night = Night(
-                    maindir, settings, pool, pool.n_workers, wake=wake.set, once=True, redo=redo
-                )
-                self.night.begin()
-                self._rescan()
-        except BaseException:
-            self.close()
-            raise
-
-    def turn(self) -> float:
-        """Do all that can be done now; give the seconds until the next turn is wanted."""
-        night = self.night
-        with logs.about(self.maindir.name, self._log):
-            pause = night.step()
-            if night.idle or time.monotonic() >= self._scan_at:
-                self._rescan()
-                self.done = night.idle
-            night.outbox.give_up_after(TROUBLE_S)
-        return pause
-
-    def finish(self) -> None:
-        """Publish what is measured."""
-        with logs.about(self.maindir.name, self._log):
-            self.night.finish(0.0)
-
-    def close(self) -> None:
-        """Give up the log file."""
-        self._log.close()
-
-    def _rescan(self) -> None:
-        self.night.rescan()
-        self._scan_at = time.monotonic() + RESCAN_S
