@@ -60,3 +60,21 @@ def test_elliptical_stars() -> None:
     found, _ = fit_psf(stars, start, elliptical=True, corrected=True)
     assert abs(found.ellipticity - truth.ellipticity) < 0.01
     assert min(found.pa, 180.0 - found.pa) < 2.0
+
+
+def test_gaussian_stars() -> None:
+    """Stars without wings give their width to 2 %, far as the usual exponent is from theirs."""
+    sources = sources_at(grid_of_stars())
+    start = plain_psf(5.5, (240, 240))
+    scene, _ = drawn(start, sources)
+    y, x = np.mgrid[:240, :240].astype(float)
+    sigma = 5.0 / 2.3548
+    light = np.zeros((240, 240))
+    for px, py, flux in grid_of_stars():
+        light += flux * np.exp(-0.5 * ((x - px) ** 2 + (y - py) ** 2) / sigma**2)
+    light /= 2 * np.pi * sigma**2
+    noise = np.random.default_rng(6).normal(0.0, 1.0, light.shape) * np.sqrt(100.0 + light)
+    scene = dataclasses.replace(scene, data=scene.canvas.pad(light + noise))
+    stars = cut_psf_stars(scene, start, sources, np.arange(16), None)
+    found, _ = fit_psf(stars, start, elliptical=False, corrected=False, rounds=7)
+    assert abs(found.fwhm / 5.0 - 1.0) < 0.02

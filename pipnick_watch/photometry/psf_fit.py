@@ -28,9 +28,9 @@ DRIFT_PRIOR = np.array([10.0, 0.03, 0.03, 0.03, 0.02, 0.02])
 WIDENING = 0.03  # of the logarithm of the width, at the edge: optics are best near their axis
 SHAPE_PRIOR = np.array([10.0, 0.02, 0.02, 0.02, 0.02, 0.02])
 CORRECTION_PRIOR = 0.15
-BETA_PRIOR = 1.5
-BETA_PRIOR_CORRECTED = 0.3
-BETA_RANGE = (1.2, 15.0)
+INVERSE_PRIOR = 0.17  # of 1 / beta
+INVERSE_PRIOR_CORRECTED = 0.03
+INVERSE_RANGE = (1.0 / 30.0, 1.0 / 1.2)
 SKY_PRIOR = 0.05  # of a pixel's noise
 UNLIKE = 3e-4  # how much the squared mismatch differs from star to star
 GOOD_MATCH = 0.01  # relative error of the model below which it is not worth fitting
@@ -111,7 +111,9 @@ class _Layout:
         """Gather the shared parameters."""
         drift = [psf.log_alpha, psf.g1, psf.g2][: self.fields]
         free = np.linalg.lstsq(FREE_TERMS.T, psf.correction, rcond=None)[0]
-        return np.concatenate([*drift, [psf.beta], free[self.terms]])
+        theta = np.concatenate([*drift, [1.0 / psf.beta], free[self.terms]])
+        theta[0] += _width(psf.beta)[0]
+        return theta
 
     def unpack(self, psf: Psf, theta: FloatArray) -> Psf:
         """Put the shared parameters back."""
@@ -119,26 +121,32 @@ class _Layout:
         free = theta[DRIFT_TERMS * self.fields + 1 :]
         correction = free @ FREE_TERMS[self.terms] if self.corrected else psf.correction
         shape = {"g1": parts[1], "g2": parts[2]} if self.elliptical else {}
-        return replace(
-            psf, log_alpha=parts[0], beta=float(theta[DRIFT_TERMS * self.fields].clip(*BETA_RANGE)),
-            correction=correction, **shape,
-        )  # fmt: skip
+        beta = float(1.0 / theta[DRIFT_TERMS * self.fields].clip(*INVERSE_RANGE))
+        log_alpha = parts[0].copy()
+        log_alpha[0] -= _width(beta)[0]
+        return replace(psf, log_alpha=log_alpha, beta=beta, correction=correction, **shape)
 
     def prior(self, start: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return what is expected of the shared parameters, and the inverse variances."""
         spread = np.concatenate(
-            [DRIFT_PRIOR, *[SHAPE_PRIOR] * (self.fields - 1), [BETA_PRIOR],
+            [DRIFT_PRIOR, *[SHAPE_PRIOR] * (self.fields - 1), [INVERSE_PRIOR],
              np.full(len(self.terms), CORRECTION_PRIOR)]
         )  # fmt: skip
         centre = np.zeros(len(spread))
         centre[0] = start[0]
         centre[3] = WIDENING
         exponent = self.fields * DRIFT_TERMS
-        centre[exponent] = USUAL_BETA
+        centre[exponent] = 1.0 / USUAL_BETA
         if self.corrected:
             # the round term of the correction does nearly the same
-            centre[exponent], spread[exponent] = start[exponent], BETA_PRIOR_CORRECTED
+            centre[exponent], spread[exponent] = start[exponent], INVERSE_PRIOR_CORRECTED
         return centre, 1.0 / spread**2
+
+
+def _width(beta: float) -> tuple[float, float]:
+    """Logarithm of a Moffat's half width over its radius, and its slope by 1 / beta."""
+    power = 2.0 ** (1.0 / beta)
+    return 0.5 * float(np.log(power - 1.0)), 0.5 * float(np.log(2.0)) * power / (power - 1.0)
 
 
 def fit_psf(
@@ -371,6 +379,7 @@ def _columns(
             terms = correction_terms(u, v)
             value = bare * (1.0 + (psf.correction @ terms.reshape(len(terms), -1)).reshape(n, m))
             gu, gv = correction_gradient(psf.correction, u, v)
+            out[:, OWN] -= bare * (u * gu + v * gv) * inverse
             radial = (ux * gu + uy * gv) * inverse
             out[:, 1] -= bare * scale * (gu - radial * ax)
             out[:, 2] -= bare * scale * (gv - radial * ay)
@@ -388,6 +397,7 @@ def _columns(
             free = (FREE_TERMS[layout.terms] @ terms.reshape(len(terms), -1)).reshape(-1, n, m)
             free *= bare
             out[:, k + 2 :] += free.swapaxes(0, 1)
+    out[:, k + 1] = -(beta**2) * out[:, k + 1] - _width(beta)[1] * out[:, OWN]
     light = out[:, 0].copy()
     out[:, 1:3] *= flux
     out[:, 3] = 1.0
