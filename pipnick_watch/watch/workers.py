@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 PRELOAD = ["pipnick_watch.watch.worker", "pipnick_watch.watch.derive"]
 """Imported once by the server that workers are forked from."""
 
-STARTS = 3
+STARTS = 5
 """How often a worker is started before the system is said to refuse."""
 
 WARM = 2
@@ -252,7 +252,9 @@ class WorkerPool(Pool):
 
     def _started(self) -> _Slot:
         """Start a worker; the server that workers come from may have ended, and is started anew."""
-        for _ in range(STARTS):
+        for turn in range(STARTS):
             with contextlib.suppress(EOFError, ConnectionError), _interrupts_held():
                 return _Slot(self._context)
+            # a killed server refuses for a moment before the system calls it ended
+            time.sleep(0.1 * (turn + 1))
         raise OSError("the server that starts the workers has ended")
