@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from pipnick_watch.photometry.measurement import PsfView
 from pipnick_watch.photometry.psf import Psf
-from pipnick_watch.photometry.psf_stars import choose_psf_stars
+from pipnick_watch.photometry.psf_stars import alike, choose_psf_stars
 from pipnick_watch.photometry.sources import Scene, Sources
 from pipnick_watch.photometry.stamps import disk
 
@@ -26,7 +26,8 @@ def view_psf(scene: Scene, psf: Psf, sources: Sources, model: FloatArray) -> Psf
     PsfView or None
         None when no star showed the PSF.
     """
-    chosen = choose_psf_stars(scene, psf, sources, crowding=0.5)[:MOST]
+    chosen = choose_psf_stars(scene, psf, sources, crowding=0.5)
+    chosen = chosen[alike(sources.keep(chosen))][:MOST]
     if psf.n_stars == 0 or len(chosen) == 0:
         return None
     reach = max(3, int(np.ceil(REACH_FWHM * psf.fwhm)))
