@@ -1,5 +1,6 @@
 """Workers that die, hang, or raise what no pool can carry."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -62,7 +63,9 @@ def hit_busy_workers(live: Live, pool: WorkerPool, frame: str, number: int, time
         slot = pool._slots[0]
         assert slot is not None
         assert slot.process is not None
-        os.kill(slot.process.pid, number)
+        # on a slow machine the limit may have come first: that is a try as well
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(slot.process.pid, number)
         live.until(
             lambda one=one, tries=one.tries: (
                 one.tries > tries or frame not in live.night.candidates
@@ -135,6 +138,8 @@ def test_a_hung_worker_is_killed(
         hit_busy_workers(live, one_worker, hung, signal.SIGSTOP, 3)
         land(maindir, other, frames[other])
         live.until_done(hung, status="failed")
+        # a healthy frame may take as long as it does on this machine
+        monkeypatch.undo()
         live.until_done(other)
     last = {row["frame"]: row for row in rows(maindir / "photometric" / "frames.csv")}
     assert last[hung]["reason"] == "not measured in 1 s (3 tries)"
