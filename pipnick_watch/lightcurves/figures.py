@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipnick_watch.lightcurves.assemble import Assembly
+from pipnick_watch.lightcurves.geometry import back_through
 from pipnick_watch.lightcurves.observer import (
     CLOUD,
     Drift,
@@ -59,6 +60,7 @@ def frame_rows(
     alarms = focus_alarms(zenith)
     first_turn = next((t for t in turn if math.isfinite(t)), 0.0)
     n_variable = one.n_variable
+    known = _matched(one, settings)
     rows: list[Row] = []
     for k, stars in enumerate(frames):
         row: Row = {
@@ -77,7 +79,7 @@ def frame_rows(
             stars, settings.standards, band
         )
         if stars.frame in number:
-            row |= _matched(number[stars.frame], stars, one, settings)
+            row |= known[number[stars.frame]]
             if shape is not None:
                 row["edge_hours"], row["edge"] = _edge(
                     number[stars.frame], k, one, drift, (x[k], y[k]), shape, settings
@@ -99,41 +101,43 @@ def _middle(
     else:
         aim = (0.0, 0.0)
     track = np.full((3, len(frames)), np.nan)
-    for k, stars in enumerate(frames):
-        mapping = one.done.mappings[place[stars.frame]]
-        if mapping is not None:
-            track[:2, k] = mapping.back(*aim)
-            track[2, k] = -mapping.turn
+    mappings = [one.done.mappings[place[stars.frame]] for stars in frames]
+    matched = [k for k, mapping in enumerate(mappings) if mapping is not None]
+    found = [mapping for mapping in mappings if mapping is not None]
+    if found:
+        track[:2, matched] = back_through(found, *aim).T
+        track[2, matched] = [-mapping.turn for mapping in found]
     return track[0], track[1], track[2]
 
 
-def _matched(i: int, stars: StarList, one: Assembly, settings: Settings) -> Row:
-    """Give what is known of a frame whose stars were recognised."""
+def _matched(one: Assembly, settings: Settings) -> list[Row]:
+    """Give what is known of each frame whose stars were recognised, in the order of the cube."""
     cube, curves = one.cube, one.curves
     limit = settings.camera.saturation * settings.camera.gain
-    peaks = cube.peak[i, one.recipe.comparisons]
-    brightest = float(np.nanmax(peaks)) if np.isfinite(peaks).any() else math.nan
-    row: Row = {
-        "n_stars": int(np.isfinite(cube.flux[i, :, 0]).sum()),
-        "n_comparisons": int(curves.n_comparisons[i]),
-        "offset": curves.ensemble.offsets[i], "offset_err": curves.ensemble.offset_errs[i],
-        "transparency": one.transparency[i], "transparency_err": one.transparency_err[i],
-        "clouded": int(one.transparency[i] > CLOUD), "saturation_comparison": brightest / limit,
+    peaks = cube.peak[:, one.recipe.comparisons]
+    brightest = np.max(np.where(np.isfinite(peaks), peaks, -np.inf), axis=1, initial=-np.inf)
+    brightest = np.where(np.isfinite(brightest), brightest, np.nan) / limit
+    shares = [brightest]
+    columns: dict[str, npt.NDArray[Any]] = {
+        "n_stars": np.isfinite(cube.flux[:, :, 0]).sum(axis=1),
+        "n_comparisons": curves.n_comparisons,
+        "offset": curves.ensemble.offsets, "offset_err": curves.ensemble.offset_errs,
+        "transparency": one.transparency, "transparency_err": one.transparency_err,
+        "clouded": (one.transparency > CLOUD).astype(np.int64), "saturation_comparison": brightest,
     }  # fmt: skip
-    shares = [brightest / limit]
     if one.target is not None:
-        row["saturation_target"] = cube.peak[i, one.target] / limit
-        shares.append(row["saturation_target"])
-        row["target_mag"] = curves.mag[i, one.target]
-        row["target_mag_err"] = curves.mag_err[i, one.target]
-        row["flags"] = int(one.flags[i, one.target])
+        columns["saturation_target"] = cube.peak[:, one.target] / limit
+        shares.append(columns["saturation_target"])
+        columns["target_mag"] = curves.mag[:, one.target]
+        columns["target_mag_err"] = curves.mag_err[:, one.target]
+        columns["flags"] = one.flags[:, one.target]
     if one.check is not None:
-        row["check_mag"] = curves.mag[i, one.check]
-        row["check_mag_err"] = curves.mag_err[i, one.check]
-    known = [share for share in shares if math.isfinite(share) and share > 0]
-    if known and stars.exptime > 0:
-        row["safe_exptime"] = stars.exptime * SAFE / max(known)
-    return row
+        columns["check_mag"] = curves.mag[:, one.check]
+        columns["check_mag_err"] = curves.mag_err[:, one.check]
+    top = np.fmax.reduce([np.where(share > 0, share, np.nan) for share in shares])
+    columns["safe_exptime"] = np.where(cube.exptime > 0, cube.exptime, np.nan) * SAFE / top
+    values = [column.tolist() for column in columns.values()]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
 
 
 def _edge(
@@ -143,6 +147,6 @@ def _edge(
     """Tell when the target, or the middle of the field, would reach something bad."""
     if one.target is None:
         return math.nan, ""
-    x, y = one.cube.x[i, one.target], one.cube.y[i, one.target]
-    place = (float(x), float(y)) if math.isfinite(x) else middle
-    return time_to_edge(place, drift.speed[k], shape, settings.camera)
+    x, y = float(one.cube.x[i, one.target]), float(one.cube.y[i, one.target])
+    place = (x, y) if math.isfinite(x) else middle
+    return time_to_edge(place, drift.speed[k].tolist(), shape, settings.camera)

@@ -1,12 +1,14 @@
 """How does a place in one frame become the place in another, given stars seen in both."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Mapping2D", "fit_mapping", "turned"]
+__all__ = ["Mapping2D", "back_through", "fit_mapping", "turned"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -35,6 +37,12 @@ class Mapping2D:
         out = design @ self.terms
         return out[..., 0], out[..., 1]
 
+    @cached_property
+    def corner(self) -> tuple[float, float]:
+        """Where the pixel 0, 0 is mapped to."""
+        x, y = self(np.zeros(1), np.zeros(1))
+        return float(x[0]), float(y[0])
+
     @property
     def turn(self) -> float:
         """Angle of the turn, degrees from +x towards +y."""
@@ -43,19 +51,31 @@ class Mapping2D:
 
     def back(self, x: float, y: float) -> tuple[float, float]:
         """Find the place that is mapped to x, y."""
-        (cx, cy), (ux, uy), (vx, vy), *bent = (self.terms / _POWERS).tolist()
-        size = ux * vy - uy * vx
-        u = v = 0.0
-        for _ in range(20):
-            off_x = x - cx - ux * u - vx * v
-            off_y = y - cy - uy * u - vy * v
-            for (bx, by), term in zip(bent, (u * u, u * v, v * v), strict=True):
-                off_x, off_y = off_x - bx * term, off_y - by * term
-            step_u, step_v = (vy * off_x - vx * off_y) / size, (ux * off_y - uy * off_x) / size
-            u, v = u + step_u, v + step_v
-            if abs(step_u) + abs(step_v) < 1e-6:
-                break
-        return self.origin[0] + u, self.origin[1] + v
+        places = back_through([self], x, y)[0].tolist()
+        return places[0], places[1]
+
+
+def back_through(mappings: Sequence[Mapping2D], x: float, y: float) -> FloatArray:
+    """Find the places that mappings bring to x, y; shape (n_mappings, 2)."""
+    terms = np.stack([one.terms for one in mappings]) / _POWERS
+    origin = np.array([one.origin for one in mappings])
+    c, u_term, v_term, uu, uv, vv = np.moveaxis(terms, 1, 0)
+    size = u_term[:, 0] * v_term[:, 1] - u_term[:, 1] * v_term[:, 0]
+    u, v = np.zeros((2, len(mappings)))
+    open_ones = np.ones(len(mappings), dtype=bool)
+    for _ in range(20):
+        a, b = u[:, None], v[:, None]
+        off_x, off_y = (
+            np.array([x, y]) - c - u_term * a - v_term * b - uu * (a * a) - uv * (a * b)
+            - vv * (b * b)
+        ).T  # fmt: skip
+        step_u = (v_term[:, 1] * off_x - v_term[:, 0] * off_y) / size
+        step_v = (u_term[:, 0] * off_y - u_term[:, 1] * off_x) / size
+        u, v = np.where(open_ones, u + step_u, u), np.where(open_ones, v + step_v, v)
+        open_ones &= np.abs(step_u) + np.abs(step_v) >= 1e-6
+        if not open_ones.any():
+            break
+    return origin + np.stack([u, v], axis=-1)
 
 
 _POWERS = np.array([1.0, UNIT, UNIT, UNIT**2, UNIT**2, UNIT**2])[:, None]

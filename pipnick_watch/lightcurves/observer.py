@@ -1,6 +1,7 @@
 """What must the observer know of each frame: focus, guiding, clouds, sky and saturation."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -129,15 +130,21 @@ def drift_of(
     t, place = mjd[known], np.stack([x[known], y[known]], axis=-1)
     steps = np.hypot(*np.diff(place, axis=0).T) * plate_scale
     turned = np.abs((np.diff(turn[known]) + 180.0) % 360.0 - 180.0)
-    start = 0
-    for number, k in enumerate(known):
-        if number and (steps[number - 1] > JUMP or turned[number - 1] > TURNED):
-            start = number
-        run = slice(max(start, number + 1 - LATELY), number + 1)
-        if number - run.start >= 2 and t[run][-1] > t[run][0]:
-            since = t[run] - t[run].mean()
-            speed[k] = (since[:, None] * place[run]).sum(axis=0) / (since**2).sum()
-            rate[k] = math.hypot(*speed[k]) * plate_scale / 24.0
+    number = np.arange(len(known))
+    jumped = np.flatnonzero((steps > JUMP) | (turned > TURNED)) + 1
+    start = np.maximum.accumulate(np.where(np.isin(number, jumped), number, 0))
+    # a row for each frame: those that its speed is measured over, the latest last
+    run = number[:, None] + np.arange(1 - LATELY, 1)
+    inside = run >= start[:, None]
+    run = np.maximum(run, 0)
+    when = np.where(inside, t[run], 0.0)
+    n_inside = inside.sum(axis=1)
+    since = np.where(inside, when - (when.sum(axis=1) / np.maximum(n_inside, 1))[:, None], 0.0)
+    shown = (n_inside > 2) & ((since**2).sum(axis=1) > 0)
+    some = known[shown]
+    speed[some] = (since[..., None] * place[run]).sum(axis=1)[shown]
+    speed[some] /= (since**2).sum(axis=1)[shown, None]
+    rate[some] = np.hypot(*speed[some].T) * plate_scale / 24.0
     if n == 0:
         return Drift(x=x, y=y, rate=rate, speed=speed)
     return Drift(
@@ -146,7 +153,7 @@ def drift_of(
 
 
 def time_to_edge(
-    place: tuple[float, float], speed: FloatArray, shape: tuple[int, int], camera: Camera
+    place: tuple[float, float], speed: Sequence[float], shape: tuple[int, int], camera: Camera
 ) -> tuple[float, str]:
     """Tell when a star would reach an edge or a bad column at its speed.
 
@@ -154,8 +161,8 @@ def time_to_edge(
     ----------
     place : tuple of float
         x and y, pixels.
-    speed : ndarray, shape (2,)
-        Pixels per day.
+    speed : sequence of float
+        Pixels per day, along x and y.
     shape : tuple of int
         Rows and columns of the frame.
     camera : Camera

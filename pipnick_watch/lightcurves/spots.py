@@ -52,8 +52,7 @@ def fixed_spots(frames: Sequence[StarList], mappings: Sequence[Mapping2D | None]
     ]
     if len(matched) < 5:
         return None
-    corner = np.array([0.0]), np.array([0.0])
-    shifts = np.array([np.ravel(mapping(*corner)) for _, mapping in matched])
+    shifts = np.array([mapping.corner for _, mapping in matched])
     if np.hypot(*np.ptp(shifts, axis=0)) < 2 * MOVED:
         return None
     step = -(-len(matched) // ENOUGH)

@@ -35,6 +35,8 @@ def zero_point(
         Magnitude of a source of one electron per second; nan without a standard.
     n_standards : int
     """
+    if not standards:
+        return math.nan, math.nan, 0
     good = (
         np.isfinite(stars.ra) & (stars.flux[:, 0] > 0) & ((stars.flags & int(Flag.SATURATED)) == 0)
     )

@@ -4,7 +4,6 @@ import csv
 import io
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -82,24 +81,13 @@ def read_starlist(entry: Entry, catalogue: Path, digest: str) -> StarList:
         The frame's row in the night log.
     catalogue : Path
     digest : str
-        Changes whenever the catalogue does: what was read before is not read again.
+        Changes whenever the catalogue does.
 
     Raises
     ------
     CatalogueGoneError
         The catalogue is missing or is none of ours.
     """
-    try:
-        status = catalogue.stat()
-    except FileNotFoundError:
-        stamp = None
-    else:
-        stamp = status.st_mtime_ns, status.st_size, status.st_ino
-    return _read(entry, catalogue, digest, stamp)
-
-
-@lru_cache(maxsize=4096)
-def _read(entry: Entry, catalogue: Path, digest: str, stamp: tuple[int, ...] | None) -> StarList:
     text = read_lines(catalogue).decode()
     rows = list(csv.reader(io.StringIO(text, newline="")))
     return _starlist(entry, digest, [[row[place] for place in _PLACES] for row in rows])

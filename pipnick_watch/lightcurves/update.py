@@ -9,7 +9,6 @@ import csv
 import dataclasses
 import hashlib
 import json
-import logging
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,26 +22,31 @@ from pipnick_watch.lightcurves.assemble import Assembly, assemble
 from pipnick_watch.lightcurves.curve_text import curve_text
 from pipnick_watch.lightcurves.figures import frame_rows
 from pipnick_watch.lightcurves.forced import ForcedFlux, measure_forced
+from pipnick_watch.lightcurves.reading import Kept, in_time, read_frames
 from pipnick_watch.lightcurves.registration import Registration, register
-from pipnick_watch.lightcurves.starlist import (
-    FLUXES,
-    StarList,
-    empty_starlist,
-    read_starlist,
-)
+from pipnick_watch.lightcurves.starlist import FLUXES, StarList
 from pipnick_watch.lightcurves.target import find_star
 from pipnick_watch.outline import Outline, outline
 from pipnick_watch.records import Entry, Layout, Records, cells
-from pipnick_watch.records.objectcsv import CatalogueGoneError
 from pipnick_watch.records.publishing import make_folder, write_whole
 from pipnick_watch.settings import Settings
 from pipnick_watch.times import angle_degrees
 
 __all__ = ["Summary", "curve_path", "frames_path", "outdated", "read_frame_rows", "update"]
 
-logger = logging.getLogger(__name__)
+MOST_CARRIED = 8
+"""Objects whose frames are remembered: those that are observed in turn."""
 
-_carried: dict[tuple[Path, str, str], Registration] = {}
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Carried:
+    """What an earlier call leaves to a later one: who is who, and what was read."""
+
+    registration: Registration
+    kept: dict[str, Kept]
+
+
+_carried: dict[tuple[Path, str, str], _Carried] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,9 +117,15 @@ def update(maindir: Path, object: str, filter: str, settings: Settings) -> Summa
         rows_path.unlink(missing_ok=True)
         return Summary(object=object, filter=filter, n_frames=0, n_matched=0, n_stars=0,
                        n_comparisons=0, n_variable=0, flux="", target="")  # fmt: skip
-    frames = _read(records, entries, settings)
     key = layout.maindir, object, filter
-    done, _carried[key] = register(frames, _carried.get(key))
+    before = _carried.pop(key, None)
+    digests = _digests(entries, settings)
+    kept = read_frames(records, entries, digests, before.kept if before else {})
+    frames = in_time(kept)
+    done, carry = register(frames, before.registration if before else None)
+    _carried[key] = _Carried(registration=carry, kept=kept)
+    while len(_carried) > MOST_CARRIED:
+        del _carried[next(iter(_carried))]
     one, rows = _assembled(done, frames, entries, layout, settings, filter)
     make_folder(layout.lightcurves, layout.maindir)
     write_whole(curve, curve_text(one))
@@ -178,23 +188,6 @@ def _digests(entries: Iterable[Entry], settings: Settings) -> dict[str, str]:
 
 def _made_from(path: Path) -> dict[str, str]:
     return {cells.text_value(row["frame"]): row.get("digest", "") for row in read_frame_rows(path)}
-
-
-def _read(records: Records, entries: Sequence[Entry], settings: Settings) -> list[StarList]:
-    """Read all catalogues, in the order of time."""
-    digests = _digests(entries, settings)
-    frames = []
-    for entry in entries:
-        path, digest = records.catalogue(entry.frame), digests[entry.frame]
-        try:
-            stars = read_starlist(entry, path, digest) if path else empty_starlist(entry, digest)
-        except CatalogueGoneError as error:
-            logger.warning("%s: left out of the light curve", error)
-            stars = empty_starlist(entry, digest)
-        frames.append(stars)
-    return sorted(
-        frames, key=lambda one: (one.mjd_mid if math.isfinite(one.mjd_mid) else math.inf, one.frame)
-    )
 
 
 def _assembled(
