@@ -6,6 +6,7 @@ from photometry_scenes import drawn, plain_psf, sources_at
 
 from pipnick_watch.photometry.detection import (
     bootstrap_fwhm,
+    faint_light,
     fill_masked,
     filtered_peaks,
     sharp_pixels,
@@ -77,3 +78,22 @@ def test_masked_pixels_are_bridged() -> None:
     bad[:, 60] = True
     filled = fill_masked(np.where(bad, -999.0, data), bad, 5.0)
     assert abs(filled[60, 60] / data[60, 60] - 1.0) < 0.35
+
+
+def test_single_faint_stars_are_left_out_of_the_sky_and_a_sea_of_them_is_not() -> None:
+    """A few stars below the threshold are marked; where they are everywhere they are the sky."""
+    rng = np.random.default_rng(8)
+    shape, noise, fwhm = (512, 512), 20.0, 6.0
+
+    def frame(stars: int) -> np.ndarray:
+        data = np.zeros(shape)
+        x, y = rng.integers(0, 512, stars), rng.integers(0, 512, stars)
+        np.add.at(data, (y, x), rng.exponential(6000.0, stars))
+        return smooth(data, fwhm) + rng.normal(0.0, noise, shape)
+
+    clear, rms = np.zeros(shape, dtype=bool), np.full(shape, noise)
+    few, sea = frame(40), frame(4000)
+    marked = faint_light(few - np.median(few), clear, rms, fwhm, 36)
+    assert 0.005 < marked.mean() < 0.1
+    assert few[marked].mean() > few[~marked].mean() + noise
+    assert faint_light(sea - np.median(sea), clear, rms, fwhm, 36).mean() < 0.2

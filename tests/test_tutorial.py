@@ -274,13 +274,47 @@ def test_large_groups_are_warned_of(real_night: Path) -> None:
     assert "NGC_4147_V/d1048_red.fits" in warned[0]
 
 
+@pytest.mark.parametrize("kind", ["unconsolidated", "consolidated"])
+def test_isolated_stars_agree_with_upstreams(real_night: Path, kind: str) -> None:
+    """For isolated stars flux_aper is within 0.5 % + 2 e- a pixel, positions within 0.1 px.
+
+    Where it is not, the sky is not the same by more than 2 electrons a pixel, which is what
+    upstream's rings are uncertain by: with the same sky the sums agree to 0.2 %.
+    """
+    ending = {"unconsolidated": "", "consolidated": "_consol"}[kind]
+    area = np.pi * 8**2
+    within = []
+    for name in ("PG1323-085_V_d1047", "UGC_9837_V_d1074", "NGC_4147_V_d1048"):
+        theirs = Table.read(UPSTREAM / f"{name}_photsrcs{ending}_circ.csv")
+        folder, _, stem = name.rpartition("_")
+        ours = Table.read(
+            real_night / "photometric" / kind / folder / f"{stem}_photsrcs{ending}.csv"
+        )
+        for star in theirs[theirs["flux_aper"] > 10_000]:
+            beside = np.hypot(theirs["x_fit"] - star["x_fit"], theirs["y_fit"] - star["y_fit"])
+            distance = np.hypot(ours["x_fit"] - star["x_fit"], ours["y_fit"] - star["y_fit"])
+            own = ours[np.argmin(distance)]
+            # alone, not split by upstream, and no galaxy
+            if star["group_size"] > 1 or min(np.sort(beside)[1], np.sort(distance)[1]) < 25:
+                continue
+            if own["flags"] or distance.min() > 5:  # none of ours: upstream has false ones
+                continue
+            assert distance.min() < 0.1
+            off = own["flux_aper"] - star["flux_aper"]
+            sky = area * (own["local_bkg"] - star["local_bkg"])
+            assert abs(off + sky) < 0.002 * star["flux_aper"] + 100
+            within.append(abs(off) < 0.005 * star["flux_aper"] + 2 * area)
+    assert len(within) > 40
+    assert np.mean(within) > 0.9
+
+
 RING = 36.0
 """Outer radius of upstream's ring of sky, pixels: 6 FWHM."""
 
 GALAXY = {"d1074": (490.0, 538.0, 220.0)}
 """Where UGC 9837 is: x, y and radius, pixels."""
 
-UNEVEN = {"d1047": 2.0, "d1074": 6.0, "d1048": 2.0}
+UNEVEN = {"d1047": 2.0, "d1074": 3.0, "d1048": 2.0}
 """Electrons a pixel by which the sky differs between a star and the ring around it.
 
 In d1074, 600 places without stars differ from the ring around them by 6 electrons in the mean,
@@ -310,10 +344,10 @@ def isolated(
 
 
 @pytest.mark.parametrize("kind", ["unconsolidated", "consolidated"])
-def test_isolated_stars_agree_with_upstreams(
+def test_stars_that_are_quite_alone_all_agree_with_upstreams(
     real_night: Path, real_frames: dict[str, Path], kind: str
 ) -> None:
-    """For isolated stars flux_aper is within 0.5 % + 2 e- a pixel, positions within 0.1 px.
+    """Stars far from everything agree without exception, positions within 0.1 px.
 
     In d1074 the sky is not the same in the star's place and in upstream's ring by more than
     that; with the same sky the sums agree to 0.3 % everywhere.

@@ -4,6 +4,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.fft import fftfreq, irfft2, next_fast_len, rfft2, rfftfreq
 
+from pipnick_watch.photometry.background import measure_sky
+
 __all__ = [
     "FWHM_TO_SIGMA",
     "bootstrap_fwhm",
@@ -78,20 +80,35 @@ def smooth(data: FloatArray, fwhm: float) -> FloatArray:
     return irfft2(spectrum, s=size)[:ny, :nx]
 
 
-def faint_light(residual: FloatArray, bad: BoolArray, rms: FloatArray, fwhm: float) -> BoolArray:
-    """Mark where a frame without sky and sources, filtered, is too far from 0 for noise.
+def faint_light(
+    residual: FloatArray, bad: BoolArray, rms: FloatArray, fwhm: float, box: int
+) -> BoolArray:
+    """Mark where a frame without sky and sources, filtered, is too far from 0.
 
+    Too far for noise, and for what is usual there: where the light of stars that are too faint to
+    be sources is everywhere, as in a globular cluster, it is the sky that a source stands on.
     Bright and dark alike, so that the noise itself loses as much on either side.
+
+    Parameters
+    ----------
+    residual, bad, rms : ndarray, shape (ny, nx)
+        Electrons, pixels to leave out, and the noise of a sky pixel.
+    fwhm : float
+        Of the filter, pixels.
+    box : int
+        Side of the boxes that tell what is usual, pixels.
     """
     ny, nx = residual.shape
     left = np.where(bad, 0.0, residual)
     # a wide filter sees no more in single pixels than in two by two
     step = 2 if fwhm > FINEST and ny % 2 == nx % 2 == 0 else 1
+    thin = (slice(None, None, step), slice(None, None, step))
     if step == 2:
         left = 0.25 * (left[::2, ::2] + left[1::2, ::2] + left[::2, 1::2] + left[1::2, 1::2])
+    filtered = smooth(left, fwhm / step)
     pixels = 4.0 * np.pi * (fwhm * FWHM_TO_SIGMA) ** 2
-    limit = FAINT / np.sqrt(pixels) * rms[::step, ::step]
-    found = np.abs(smooth(left, fwhm / step)) > limit
+    usual = measure_sky(filtered, bad[thin], box // step, prior=np.zeros_like(filtered)).rms
+    found = np.abs(filtered) > FAINT * np.maximum(rms[thin] / np.sqrt(pixels), usual)
     return np.asarray(found.repeat(step, axis=0).repeat(step, axis=1))
 
 

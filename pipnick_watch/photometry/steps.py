@@ -13,6 +13,7 @@ from pipnick_watch.photometry.noise import sky_noise
 from pipnick_watch.photometry.psf import Psf
 from pipnick_watch.photometry.psf_fit import fit_psf
 from pipnick_watch.photometry.psf_stars import alike, choose_psf_stars, cut_psf_stars
+from pipnick_watch.photometry.rings import correct_by_rings
 from pipnick_watch.photometry.saturation import fit_saturated
 from pipnick_watch.photometry.shape import measure_shapes
 from pipnick_watch.photometry.sources import Scene, Sources
@@ -160,11 +161,16 @@ def resky(state: State, *, faint: bool = False, step: int = 1) -> State:
         Only every so many-th row and column is looked at.
     """
     canvas, data = state.scene.canvas, state.frame.data
-    empty, bad = data - canvas.crop(state.model), state.bad
+    empty, bad, box = data - canvas.crop(state.model), state.bad, box_side(state.psf)
     if faint:
-        bad = bad | faint_light(empty - state.sky.level, bad, state.sky.rms, state.psf.fwhm)
-    sky = measure_sky(empty, bad, box_side(state.psf), prior=state.sky.level, step=step)
-    rms, noise = sky_noise(data, state.bad, state.frame.uncert, sky, box_side(state.psf))
+        bad = bad | faint_light(empty - state.sky.level, bad, state.sky.rms, state.psf.fwhm, box)
+    sky = measure_sky(empty, bad, box, prior=state.sky.level, step=step)
+    if faint:
+        more = correct_by_rings(
+            empty - sky.level, bad, sky.rms, canvas, state.sources, state.psf.fwhm
+        )
+        sky = replace(sky, level=sky.level + more)
+    rms, noise = sky_noise(data, state.bad, state.frame.uncert, sky, box)
     scene = make_scene(canvas, data - sky.level, state.bad, rms, sky.median_rms)
     return replace(state, sky=sky, noise=noise, scene=scene)
 
