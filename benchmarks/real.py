@@ -28,6 +28,7 @@ from scipy.spatial import cKDTree
 
 from pipnick_watch.frame import Frame, read_frame
 from pipnick_watch.photometry import measure
+from pipnick_watch.photometry.flags import Flag
 from pipnick_watch.settings import Settings
 
 NIGHTS = Path(__file__).resolve().parents[2] / "shared" / "nights"
@@ -181,7 +182,8 @@ def slope(frame: Frame, settings: Settings) -> dict[str, str]:
     table = measure(frame, settings).catalogue
     places = np.column_stack([table["x_fit"], table["y_fit"]])
     flux = np.asarray(table["flux_psf"])
-    alone = (np.asarray(table["flags"]) & SPOILT) == 0
+    # a galaxy has more light in the aperture than its PSF, and is no star
+    alone = (np.asarray(table["flags"]) & (SPOILT | int(Flag.EXTENDED))) == 0
     for k, near in enumerate(cKDTree(places).query_ball_point(places, 25.0)):
         alone[k] &= all(flux[other] < 0.02 * flux[k] for other in near if other != k)
     alone &= np.asarray(table["snr"]) > 30

@@ -213,3 +213,42 @@ def test_a_round_halo_is_no_ring_of_stars() -> None:
             light += flux * share * np.exp(-0.5 * square / sigma**2) / (2 * np.pi * sigma**2)
     measured = measure(frame_of(rng.poisson(light + 300.0) + rng.normal(0.0, 10.7, x.shape)), how())
     assert len(measured.catalogue) == len(stars)
+
+
+def test_what_is_broader_than_the_psf_is_flagged_and_no_star_is() -> None:
+    """Small galaxies, round and elongated, and pairs too close to part are EXTENDED."""
+    rng = np.random.default_rng(11)
+    y, x = np.mgrid[:400, :400]
+    data = rng.normal(300.0, 20.0, x.shape)
+    stars, broad = [], []
+
+    def add(at: tuple[float, float], flux: float, fwhm: float, stretch: float = 1.0) -> None:
+        alpha = fwhm / 2 / np.sqrt(2**0.4 - 1)
+        squared = ((x - at[0]) / stretch) ** 2 + (y - at[1]) ** 2
+        light = (1 + squared / alpha**2) ** -2.5
+        data[:] += rng.poisson(flux * light / light.sum())
+
+    for k, at in enumerate((30.0 + 57 * i, 30.0 + 57 * j) for j in range(7) for i in range(7)):
+        if k % 8 == 3:
+            broad.append(at)
+            kind = k // 8 % 3
+            if kind == 0:
+                add(at, 60000.0, 7.5)
+            elif kind == 1:
+                add(at, 60000.0, 5.5, stretch=1.35)
+            else:
+                add((at[0] - 1.3, at[1] - 1.3), 40000.0, 5.5)
+                add((at[0] + 1.3, at[1] + 1.3), 40000.0, 5.5)
+        else:
+            stars.append(at)
+            add(at, float(rng.uniform(2e4, 3e5)), 5.5)
+    table = measure(frame_of(data), how()).catalogue
+    place = np.column_stack([table["x_fit"], table["y_fit"]])
+    extended = (np.asarray(table["flags"]) & int(Flag.EXTENDED)) > 0
+    assert len(broad) == 6
+    for at in stars:
+        assert not extended[np.hypot(*(place - at).T).argmin()]
+    for at in broad:
+        near = np.hypot(*(place - at).T) < 6.0
+        assert near.sum() == 1
+        assert extended[near].all()

@@ -17,7 +17,8 @@ BoolArray = npt.NDArray[np.bool_]
 
 BLENDED_FWHM = 2.0
 BLENDED_SHARE = 0.1
-EXTENDED = 0.5
+EXTENDED = 0.5  # excess of the second moments, along and across together
+SURELY_EXTENDED = 6.0  # standard errors of it
 NEAR_EDGE_FWHM = 1.0
 
 
@@ -73,8 +74,14 @@ def flag_sources(
         (Flag.UNDERSAMPLED, np.full(n, psf.integrated)),
         (Flag.NO_APCOR, np.full(n, not corrected)),
         (Flag.PSF_FALLBACK, np.full(n, psf.n_stars == 0)),
-        (Flag.EXTENDED, (sources.minor > EXTENDED) & ~sources.saturated),
+        (Flag.EXTENDED, _broad(sources) & ~sources.saturated),
         (Flag.APERTURE_MASKED, lost),
     ):
         flags[which] |= int(flag)
     return flags
+
+
+def _broad(sources: Sources) -> BoolArray:
+    """Say which are broader than the PSF, beyond doubt; round or along one axis."""
+    excess = sources.major + sources.minor.clip(0.0, None)
+    return np.asarray((excess > EXTENDED) & (excess > SURELY_EXTENDED * sources.shape_err))
