@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -104,9 +105,11 @@ def fill_cube(done: Registration, wanted: IntArray, *, blank: bool = False) -> C
     n_all = len(done.places[0])
     seen = np.bincount(who, minlength=n_all)
     first, light = np.full(n_all, len(rows)), np.zeros(n_all)
-    star, at = np.unique(who, return_index=True)
-    first[star] = number[at]
-    light[star] = np.concatenate([one.flux[:, 0] for one in frames])[named[at]]
+    latest_first = slice(None, None, -1)  # so that the first frame's is what stays
+    first[who[latest_first]] = number[latest_first]
+    light[who[latest_first]] = np.concatenate([one.flux[:, 0] for one in frames])[
+        named[latest_first]
+    ]
     kept = np.asarray(seen >= max(min(MOST_SEEN, len(rows)), SHARE_SEEN * len(rows)))
     kept[wanted] = True
     stars = np.flatnonzero(kept)
@@ -117,14 +120,21 @@ def fill_cube(done: Registration, wanted: IntArray, *, blank: bool = False) -> C
     if blank:
         stars = np.append(stars, -1)
     shape = len(rows), len(stars)
-    flux = np.full((*shape, len(FLUXES)), np.nan)
-    names = ("flux_err", "peak", "bkg_rms", "x", "y", "ra", "dec", "qfit")
-    planes = {name: np.full(shape, np.nan) for name in names}
-    flags = np.zeros(shape, dtype=np.int64)
+    # the source that shows each star in each frame; the last one, beyond all, is none
     mine = np.flatnonzero(place[who] >= 0)
-    where = number[mine], place[who[mine]]
-    for name, plane in (("flux", flux), ("flags", flags), *planes.items()):
-        plane[where] = np.concatenate([getattr(one, name) for one in frames])[named[mine]]
+    n_sources = sum(map(len, frames))
+    source = np.full(shape, n_sources)
+    source.ravel()[number[mine] * len(stars) + place[who[mine]]] = named[mine]
+
+    def plane(name: str, missing: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        parts = [getattr(one, name) for one in frames]
+        return np.concatenate([*parts, missing]).take(source, axis=0)
+
+    none = np.array([np.nan])
+    names = ("flux_err", "peak", "bkg_rms", "x", "y", "ra", "dec", "qfit")
+    planes = {name: plane(name, none) for name in names}
+    flux = plane("flux", np.full((1, len(FLUXES)), np.nan))
+    flags = plane("flags", np.zeros(1, dtype=np.int64))
     widths = [one.fwhm for one in frames if np.isfinite(one.fwhm)]
     fwhm = float(np.median(widths or [np.nan]))
     shared = neighbours_light(*done.places, done.flux, fwhm)

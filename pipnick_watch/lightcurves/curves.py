@@ -98,15 +98,19 @@ def make_curves(
     aim = np.array([] if target is None else [target], dtype=np.int64)
     barred = aim
     choice = choose_flux(cube, clean, np.empty(0, dtype=np.int64), target, fwhm)
-    mag, error = magnitudes(cube, choice)
-    judges, _ = choose_comparisons(mag, error, clean, barred)
+    light = choice, *magnitudes(cube, choice)
+    judges, _ = choose_comparisons(*light[1:], clean, barred)
+    stars = judges
     choice = choose_flux(cube, clean, judges, target, fwhm)
     variable = np.empty(0, dtype=np.int64)
-    for _ in range(ROUNDS):
-        mag, error = magnitudes(cube, choice)
-        stars, _ = choose_comparisons(mag, error, clean, barred)
+    for number in range(ROUNDS):
+        again = number == 0 and choice == light[0]  # then the stars are the same as well
+        if choice != light[0]:
+            light = choice, *magnitudes(cube, choice)
+        if not again:
+            stars, _ = choose_comparisons(*light[1:], clean, barred)
         recipe = Recipe(choice=choice, comparisons=stars, variable=variable)
-        curves = _apply(cube, camera, recipe)
+        curves = _apply(cube, camera, recipe, light[1:], clean)
         found = np.flatnonzero(curves.variable)
         if set(found) <= set(variable):
             break
@@ -121,14 +125,15 @@ def make_curves(
     return dataclasses.replace(recipe, variable=variable), curves
 
 
-def _apply(cube: Cube, camera: Camera, recipe: Recipe) -> Curves:
-    """Make the light curves of all stars.
+def _apply(
+    cube: Cube, camera: Camera, recipe: Recipe, light: tuple[FloatArray, FloatArray],
+    clean: BoolArray,
+) -> Curves:  # fmt: skip
+    """Make the light curves of all stars, given the recipe's magnitudes and formal errors.
 
     A comparison star is measured against the others: it would hide in its own shadow.
     """
-    mag, formal = magnitudes(cube, recipe.choice)
-    clean = clean_points(cube, camera.saturation * camera.gain)
-    stars = recipe.comparisons
+    (mag, formal), stars = light, recipe.comparisons
     twinkle = scintillation(camera, cube.exptime, cube.airmass)[:, None]
     variance = formal**2 + twinkle**2
     good = clean[:, stars]
@@ -219,7 +224,7 @@ def _variable(mag: FloatArray, error: FloatArray, judged: FloatArray) -> BoolArr
     points, sigma = np.where(known, judged, np.nan)[:, often], error[:, often]
     pulls = (points - column_medians(points)) / sigma
     with np.errstate(divide="ignore"):
-        weight = np.where(known[:, often], sigma**-2 * np.fmin(1.0, CLIP / np.abs(pulls)), 0.0)
+        weight = np.where(known[:, often], np.fmin(1.0, CLIP / np.abs(pulls)) / sigma**2, 0.0)
     level = (weight * np.nan_to_num(points)).sum(axis=0) / weight.sum(axis=0)
     pulls = (points - level) / sigma
     squares = np.nansum(np.minimum(pulls**2, CLIP**2), axis=0)

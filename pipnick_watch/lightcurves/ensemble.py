@@ -16,6 +16,9 @@ FloatArray = npt.NDArray[np.float64]
 
 ROUNDS = 6
 HUBER = 3.0
+ONE_THREAD = 2**17
+"""Products in a matrix product for which no BLAS starts threads."""
+
 SETTLED = 1e-6
 """Magnitudes: when no star and no frame changes by more, the weights are revised no further."""
 
@@ -103,8 +106,7 @@ def _solve(m: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
     per_star, per_frame = weights.sum(axis=0), weights.sum(axis=1)
     share = weights / np.where(per_frame > 0, per_frame, 1.0)[:, None]
     mean = (share * m).sum(axis=-1)
-    # einsum and not @: the threads of a BLAS cost more than they save here, and may round anew
-    matrix = np.diag(per_star) - np.einsum("ij,ik->jk", weights, share)
+    matrix = np.diag(per_star) - _crossed(weights, share)
     right = (weights * (m - mean[..., None])).sum(axis=-2)
     # a constant may be added to all stars: the solution with the smallest norm is taken, about a
     # first guess so that stars which no frame links keep their own brightness
@@ -120,6 +122,21 @@ def _solve(m: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
     stars = guess + step.T / scale
     offsets = mean - (share * stars[..., None, :]).sum(axis=-1)
     return np.asarray(stars), np.asarray(offsets)
+
+
+def _crossed(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Give ``a.T @ b``, slice by slice.
+
+    A BLAS works on slices so small in one thread: more would cost more than they save here, and
+    may round anew.
+    """
+    n_frames, n_stars = a.shape
+    step = max(ONE_THREAD // n_stars**2, 1)
+    n_slices = -(-n_frames // step)
+    parts = np.zeros((2, n_slices * step, n_stars))
+    parts[0, :n_frames], parts[1, :n_frames] = a, b
+    one, other = parts.reshape(2, n_slices, step, n_stars)
+    return np.asarray(np.matmul(one.transpose(0, 2, 1), other).sum(axis=0))
 
 
 def _linked(seen: npt.NDArray[np.bool_]) -> bool:

@@ -69,7 +69,10 @@ def calibrate_errors(formal: FloatArray, scatter: FloatArray) -> ErrorModel:
         return ErrorModel(scale=1.0, floor=0.0)
     scales = SCALES if len(formal) >= LEAST_STARS else np.ones(1)
     model = scales[:, None, None] ** 2 * formal**2 + FLOORS[None, :, None] ** 2
-    misfit = np.abs(np.log(scatter) - 0.5 * np.log(model)).sum(axis=2)
+    np.log(model, out=model)
+    model *= -0.5
+    model += np.log(scatter)
+    misfit = np.abs(model, out=model).sum(axis=2)
     # where the stars cannot tell, the formal errors stand
     misfit += 0.05 * np.abs(np.log(scales))[:, None] * len(formal) ** 0.5
     i, j = np.unravel_index(int(np.argmin(misfit)), misfit.shape)
