@@ -13,7 +13,7 @@ FloatArray = npt.NDArray[np.float64]
 
 WINDOW_FWHM = 1.1  # half the side of the square that is fitted
 ROUNDS = 8
-STEPS = np.array([1e-3, 1e-3, 1e-3, 1e-3, 1e-3])  # of x, y, flux, log alpha, log beta
+STEP = 1e-3  # of the logarithms of radius and exponent
 
 
 def moffat_centres(psf: Psf, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -49,19 +49,23 @@ def _shift(psf: Psf) -> FloatArray:
     image = psf.evaluate(dx, dy, *psf.centre)[0]
     plain = replace(psf, correction=np.zeros_like(psf.correction))
 
-    def light(p: FloatArray) -> FloatArray:
+    def moffat(p: FloatArray) -> Psf:
         log_alpha = psf.log_alpha + p[3] * (np.arange(len(psf.log_alpha)) == 0)
-        moffat = replace(plain, log_alpha=log_alpha, beta=psf.beta * float(np.exp(p[4])))
-        return np.asarray(p[2] * moffat.evaluate(dx - p[0], dy - p[1], *psf.centre)[0])
+        return replace(plain, log_alpha=log_alpha, beta=psf.beta * float(np.exp(p[4])))
 
     p = np.array([0.0, 0.0, 1.0, 0.0, 0.0])
     for _ in range(ROUNDS):
-        model = light(p)
-        slopes = np.array([(light(p + h) - model) / h.sum() for h in np.diag(STEPS)])
+        at = dx - p[0], dy - p[1]
+        light, by_x, by_y = moffat(p).evaluate_with_gradient(*at, *psf.centre)[:, 0]
+        wider, steeper = (
+            (moffat(p + STEP * one).evaluate(*at, *psf.centre)[0] - light) / STEP
+            for one in np.eye(5)[3:]
+        )
+        slopes = np.stack([p[2] * by_x, p[2] * by_y, light, p[2] * wider, p[2] * steeper])
         # the exponent and the width are nearly one parameter: a touch of damping holds them
         matrix = slopes @ slopes.T
         matrix[np.diag_indices(5)] *= 1.0 + 1e-4
-        step = np.linalg.solve(matrix, slopes @ (image - model))
+        step = np.linalg.solve(matrix, slopes @ (image - p[2] * light))
         p = p + step.clip(-0.3, 0.3)
         if np.abs(step).max() < 1e-4:
             break

@@ -2,12 +2,12 @@
 
 import numpy as np
 import numpy.typing as npt
-from scipy.fft import fftfreq, irfft2, next_fast_len, rfft2, rfftfreq
 
 from pipnick_watch.photometry.background import measure_sky
+from pipnick_watch.photometry.smoothing import FWHM_TO_SIGMA, smooth
+from pipnick_watch.photometry.stamps import disk
 
 __all__ = [
-    "FWHM_TO_SIGMA",
     "bootstrap_fwhm",
     "faint_light",
     "fill_masked",
@@ -19,7 +19,6 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
-FWHM_TO_SIGMA = 1.0 / 2.3548200450309493
 SAME = 0.15  # difference of logarithms within which two widths are the same
 FAINT = 3.5  # standard deviations of the filtered noise
 FINEST = 4.0  # pixels of FWHM
@@ -44,16 +43,15 @@ def fill_masked(data: FloatArray, bad: BoolArray, fwhm: float) -> FloatArray:
     reach = max(2, int(np.ceil(0.8 * fwhm)))
     m = reach
     stride = data.shape[1] + 2 * m
-    good = np.pad(~bad, m).ravel()
-    flat = np.pad(filled, m).ravel()
+    # light and weight side by side, as real and imaginary part: they are looked up together
+    flat = np.pad(filled + 1j * ~bad, m).ravel()
     at = (iy + m) * stride + ix + m
-    total, weight = np.zeros(len(at)), np.zeros(len(at))
-    for oy in range(-reach, reach + 1):
-        for ox in range(-reach, reach + 1):
-            share = float(np.exp(-0.5 * (ox * ox + oy * oy) / sigma**2))
-            there = at + oy * stride + ox
-            total += share * flat[there]
-            weight += share * good[there]
+    window = disk(reach)
+    shares = np.exp(-0.5 * (window.ox**2 + window.oy**2) / sigma**2)
+    both = np.zeros(len(at), dtype=np.complex128)
+    for share, away in zip(shares.tolist(), window.oy * stride + window.ox, strict=True):
+        both += share * flat.take(at + away)
+    total, weight = both.real, both.imag
     filled[iy, ix] = np.where(weight > 1e-4, total / np.maximum(weight, 1e-12), 0.0)
     return filled
 
@@ -64,20 +62,6 @@ def _inside_rim(bad: BoolArray) -> tuple[slice, slice]:
     if len(rows) == 0:
         return slice(0, 0), slice(0, 0)
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
-
-
-def smooth(data: FloatArray, fwhm: float) -> FloatArray:
-    """Convolve with a Gaussian of this FWHM, by Fourier transform; beyond the edges there is 0."""
-    ny, nx = data.shape
-    sigma = fwhm * FWHM_TO_SIGMA
-    pad = int(np.ceil(4.0 * sigma))
-    size = next_fast_len(ny + pad, real=True), next_fast_len(nx + pad, real=True)
-    spectrum = rfft2(data.astype(np.float32), s=size)
-    down = np.exp(-2.0 * (np.pi * sigma * fftfreq(size[0])) ** 2)
-    across = np.exp(-2.0 * (np.pi * sigma * rfftfreq(size[1])) ** 2)
-    spectrum *= down.astype(np.float32)[:, None]
-    spectrum *= across.astype(np.float32)[None, :]
-    return irfft2(spectrum, s=size)[:ny, :nx]
 
 
 def faint_light(
@@ -105,7 +89,7 @@ def faint_light(
     thin = (slice(None, None, step), slice(None, None, step))
     if step == 2:
         left = 0.25 * (left[::2, ::2] + left[1::2, ::2] + left[::2, 1::2] + left[1::2, 1::2])
-    filtered = smooth(left, fwhm / step)
+    filtered = smooth(left, fwhm / step).astype(np.float64)
     pixels = 4.0 * np.pi * (fwhm * FWHM_TO_SIGMA) ** 2
     usual = measure_sky(filtered, bad[thin], box // step, prior=np.zeros_like(filtered)).rms
     found = np.abs(filtered) > FAINT * np.maximum(rms[thin] / np.sqrt(pixels), usual)
@@ -151,7 +135,7 @@ def sharp_pixels(data: FloatArray, rms: FloatArray, bad: BoolArray, contrast: fl
         Light one pixel off the centre of a star over that in its centre, the smallest possible.
     """
     ny, nx = data.shape
-    found = np.zeros_like(bad)
+    found, near = np.zeros_like(bad), np.zeros(bad.size, dtype=bool)
     at = np.flatnonzero((data > 6.0 * rms) & ~bad)
     iy, ix = np.divmod(at, nx)
     inner = (iy > 0) & (iy < ny - 1) & (ix > 0) & (ix < nx - 1)
@@ -182,7 +166,9 @@ def sharp_pixels(data: FloatArray, rms: FloatArray, bad: BoolArray, contrast: fl
             break
         flag[new] = True
         # only what is beside these looks different now
-        at = np.intersect1d(at, (new[:, None] + np.concatenate([steps, -steps])).ravel())
+        near[new[:, None] + np.concatenate([steps, -steps])] = True
+        at = at[near[at]]
+        near[at] = False
     return found
 
 

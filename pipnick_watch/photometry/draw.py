@@ -65,6 +65,8 @@ def _draw(
 ) -> None:  # fmt: skip
     """Draw members of the sources in their windows."""
     for members, window in parts:
+        # from row to row: what is near in the frame is near in memory
+        members = members[np.argsort(sources.y[members], kind="stable")]
         for piece in pieces(len(members), len(window)):
             rows = members[piece]
             x, y = sources.x[rows], sources.y[rows]

@@ -6,29 +6,30 @@ al. 2018, and of ALLSTAR, Stetson 1987).  Sources that have settled, and whose n
 are left alone while the others go on.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csc_array, csr_array, diags_array
+from scipy.sparse import csr_array
 from scipy.sparse.linalg import splu
 from scipy.spatial import cKDTree
 
+from pipnick_watch.photometry.normal import Normal, find_pairs, make_normal
 from pipnick_watch.photometry.psf import Psf
 from pipnick_watch.photometry.sources import Scene, Sources
-from pipnick_watch.photometry.stamps import Window, disk, pieces
+from pipnick_watch.photometry.stamps import Window, disk, offsets
 
 __all__ = ["fit_radius", "fit_sources", "neighbourhood", "normal_matrix"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.floating]
 
 FIT_FWHM = 1.2
 WALK_FWHM = 0.75  # how far a source may get from where it was found
 STRIDE_FWHM = 0.25  # and in one step
 DAMPING = 1e-5
 LEAST_FLUX = 1e-6  # electrons: steps are divided by the flux
+FEW = 40  # sources for which the matrix is not worth being sparse
 SETTLED = 0.05  # of the standard error: a step this small is the last one
 
 
@@ -44,52 +45,6 @@ def neighbourhood(sources: Sources, some: IntArray, reach: float) -> IntArray:
     places = np.column_stack([sources.x, sources.y])
     near = cKDTree(places).query_ball_point(places[some], reach)
     return np.unique(np.concatenate([np.asarray(one, dtype=np.int64) for one in near]))
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Patch:
-    """The pixels that some sources are fitted on, numbered through.
-
-    Attributes
-    ----------
-    window : Window
-    ix, iy : ndarray of int, shape (n,)
-        Central pixels of the windows.
-    pixels : ndarray of int, shape (m,)
-        Padded pixels that any window covers.
-    local : ndarray of int, shape (n, w)
-        Number of each window's pixels in ``pixels``.
-    """
-
-    window: Window
-    ix: IntArray
-    iy: IntArray
-    pixels: IntArray
-    local: npt.NDArray[np.int32]
-
-    def total(self, values: FloatArray) -> FloatArray:
-        """Add up the windows, shape (m,)."""
-        light = values.ravel()
-        sums = np.bincount(self.local.ravel(), weights=light, minlength=len(self.pixels))
-        return sums.astype(np.float64, copy=False)
-
-
-def _patch(scene: Scene, sources: Sources, radius: float) -> _Patch:
-    """Give the pixels of the sources' windows their numbers."""
-    window = disk(radius)
-    ix, iy = sources.pixel
-    index = scene.canvas.indices(ix, iy, window)
-    if index.size < 20000:
-        pixels, inverse = np.unique(index, return_inverse=True)
-        local = inverse.reshape(index.shape).astype(np.int32)
-    else:
-        touched = np.zeros(scene.canvas.size, dtype=bool)
-        touched[index] = True
-        pixels = np.flatnonzero(touched)
-        number = np.zeros(scene.canvas.size, dtype=np.int32)
-        number[pixels] = np.arange(len(pixels), dtype=np.int32)
-        local = number[index]
-    return _Patch(window=window, ix=ix, iy=iy, pixels=pixels, local=local)
 
 
 def fit_sources(
@@ -113,19 +68,30 @@ def fit_sources(
     n = len(sources)
     if n == 0:
         return sources
-    patch = _patch(scene, sources, radius)
-    data = scene.data[patch.pixels] - rest[patch.pixels]
-    held = np.maximum(rest[patch.pixels], 0.0)
-    quiet, good = scene.sky_variance[patch.pixels] + held + 1e-12, scene.good[patch.pixels]
-    values = np.empty((n, 3, len(patch.window)))
+    # from row to row: what is near in the frame is near in memory
+    order = np.argsort(sources.y, kind="stable")
+    sources = sources.keep(order)
+    canvas, window = scene.canvas, disk(radius)
+    ix, iy = sources.pixel
+    index = canvas.indices(ix, iy, window)
+    pairs = find_pairs(*canvas.nearest(ix, iy), window)
+    held, good = rest.take(index), scene.good.take(index).astype(np.float32)
+    data = scene.data.take(index) - held
+    quiet = scene.sky_variance.take(index) + np.maximum(held, 0.0) + 1e-12
+    # what the sources put on each pixel is added up on a plane, which is left as it was found
+    plane, light = canvas.blank, np.zeros(index.shape)
     active = np.arange(n)
     for turn in range(rounds):
-        _evaluate(psf, sources, patch, active, values)
-        model = patch.total(values[:, 0] * sources.flux[:, None])
-        root = np.sqrt(good / (quiet + np.maximum(model, 0.0)))
-        matrix, vector = _normal(values, patch.local, root, (data - model) * root, active)
-        step, error = _solve(matrix, vector)
-        now = sources.keep(active)
+        some = slice(None) if len(active) == n else active
+        now, at = sources.keep(some), index[some]
+        parts = _evaluate(psf, now, ix[some], iy[some], window)
+        new = parts[0] * now.flux[:, None]
+        np.add.at(plane, at.ravel(), (new - light[some]).ravel())
+        light[some] = new
+        total = plane.take(at)
+        noise = (quiet[some] + np.maximum(total, 0.0)).astype(np.float32)
+        columns = _columns(parts, data[some] - total, good[some] / np.sqrt(noise))
+        step, error = _solve(make_normal(columns, pairs.among(active, n)))
         x, y, flux, at_bound = _advance(now, step, psf.fwhm)
         settled = (
             (np.abs(flux - now.flux) < SETTLED * error[:, 0])
@@ -135,77 +101,63 @@ def fit_sources(
         sources = sources.put(active, x=x, y=y, flux=flux, near_bound=at_bound, converged=settled)
         if sources.converged.all() or turn == rounds - 1:
             break
-        active = neighbourhood(sources, np.flatnonzero(~sources.converged), 2.0 * radius)
-    return sources
+        active = np.flatnonzero(pairs.beside(~sources.converged))
+    plane[index] = 0.0
+    return sources.keep(np.argsort(order))
 
 
 def normal_matrix(
     scene: Scene, psf: Psf, sources: Sources, model: FloatArray, radius: float
 ) -> csr_array:
     """Build JᵀWJ, shape (3n, 3n); the parameters are (flux, x × flux, y × flux) of each source."""
-    n = len(sources)
-    if n == 0:
+    if len(sources) == 0:
         return csr_array((0, 0))
-    patch = _patch(scene, sources, radius)
-    values = np.empty((n, 3, len(patch.window)))
-    _evaluate(psf, sources, patch, np.arange(n), values)
-    at = patch.pixels
-    root = np.sqrt(scene.good[at] / (scene.sky_variance[at] + np.maximum(model[at], 0.0) + 1e-12))
-    return _normal(values, patch.local, root, np.zeros(len(at)), np.arange(n))[0]
+    canvas, window = scene.canvas, disk(radius)
+    ix, iy = sources.pixel
+    index = canvas.indices(ix, iy, window)
+    noise = scene.sky_variance[index] + np.maximum(model[index], 0.0) + 1e-12
+    # in double precision: the errors of close pairs are small differences
+    parts = _evaluate(psf, sources, ix, iy, window).astype(np.float64)
+    columns = _columns(parts, np.zeros(index.shape), np.sqrt(scene.good[index] / noise))
+    pairs = find_pairs(*canvas.nearest(ix, iy), window)
+    return csr_array(make_normal(columns, pairs).sparse())
 
 
-def _evaluate(
-    psf: Psf, sources: Sources, patch: _Patch, which: IntArray, values: FloatArray
-) -> None:
-    """Evaluate the PSF and its slopes in the windows of some sources, into ``values``."""
-    window = patch.window
-    for piece in pieces(len(which), len(window)):
-        rows = which[piece]
-        x, y = sources.x[rows], sources.y[rows]
-        parts = psf.evaluate_with_gradient(
-            window.ox[None, :] + (patch.ix[rows] - x)[:, None],
-            window.oy[None, :] + (patch.iy[rows] - y)[:, None],
-            x, y,
-        )  # fmt: skip
-        for k in range(3):
-            values[rows, k] = parts[k]
+def _evaluate(psf: Psf, sources: Sources, ix: IntArray, iy: IntArray, window: Window) -> Floats:
+    """Evaluate the PSF and its slopes in windows: shape (3, n, m)."""
+    dx, dy = offsets(window, ix - sources.x, iy - sources.y)
+    return psf.evaluate_with_gradient(dx, dy, sources.x, sources.y)
 
 
-def _normal(
-    values: FloatArray, local: npt.NDArray[np.int32], root: FloatArray, residual: FloatArray,
-    which: IntArray,
-) -> tuple[csr_array, FloatArray]:  # fmt: skip
-    """Build JᵀWJ and JᵀWr of some sources."""
-    n, m = len(which), local.shape[1]
-    if n == len(local):
-        at, some = local, values
-    else:
-        at, some = local[which], values[which]
-    weighted = some * root[at][:, None, :]
-    vector = (weighted @ residual[at][:, :, None])[:, :, 0]
-    start = np.arange(0, 3 * n * m + 1, m, dtype=np.int32)
-    columns = np.repeat(at[:, None, :], 3, axis=1).ravel()
-    jacobian = csr_array((weighted.ravel(), columns, start), shape=(3 * n, len(root)))
-    return csr_array(jacobian @ jacobian.T), vector
+def _columns(parts: Floats, residual: FloatArray, root: Floats) -> Floats:
+    """Arrange what the normal equations are made of, over the noise: shape (n, m + 1, 4)."""
+    _, n, m = parts.shape
+    out = np.empty((n, m + 1, 4), dtype=parts.dtype)
+    out[:, m] = 0.0
+    for k in range(3):
+        np.multiply(parts[k], root, out=out[:, :m, k])
+    np.multiply(residual, root, out=out[:, :m, 3], casting="same_kind")
+    return out
 
 
-def _solve(matrix: csr_array, vector: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _solve(normal: Normal) -> tuple[FloatArray, FloatArray]:
     """Return the damped step and each parameter's error were the others known, shapes (n, 3)."""
-    diagonal = matrix.diagonal()
-    unseen = diagonal <= 0
-    if unseen.any():  # all their pixels are masked: they stay as they are
-        matrix = csr_array(matrix + diags_array(unseen.astype(float)))
-    scale = 1.0 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
-    row = np.repeat(np.arange(len(scale)), np.diff(matrix.indptr))
-    scaled = matrix.data * scale[row] * scale[matrix.indices]
-    scaled[row == matrix.indices] += DAMPING
-    # symmetric: its rows are its columns
-    columns = csc_array((scaled, matrix.indices, matrix.indptr), shape=matrix.shape)
-    factors = splu(
-        columns, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
-    )
-    step = scale * factors.solve(scale * vector.ravel())
-    return step.reshape(-1, 3), scale.reshape(-1, 3)
+    corner = np.arange(3)
+    diagonal = normal.own[:, corner, corner]
+    seen = diagonal > 0
+    scale = 1.0 / np.sqrt(np.where(seen, diagonal, 1.0))
+    # what no good pixel shows stays as it is
+    normal = normal.scaled(scale)
+    normal.own[:, corner, corner] = np.where(seen, normal.own[:, corner, corner], 1.0) + DAMPING
+    if len(scale) <= FEW:
+        step = np.linalg.solve(normal.dense(), normal.vector.ravel())
+    else:
+        factors = splu(
+            normal.sparse(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0,
+            options={"SymmetricMode": True},
+        )  # fmt: skip
+        step = factors.solve(normal.vector.ravel())
+    return scale * step.reshape(-1, 3), scale
 
 
 def _advance(

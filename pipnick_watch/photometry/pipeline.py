@@ -174,7 +174,5 @@ def _step(frame: Frame) -> int:
 
 def _contrast(psf: Psf) -> float:
     """Least light that a pixel beside a star's central one can have, relative to that."""
-    zero = np.zeros((1, 1))
-    centre = psf.evaluate(zero, zero, *psf.centre)
-    beside = psf.evaluate(zero + 1.0, zero, *psf.centre)
-    return 0.75 * float((beside / centre)[0, 0])
+    centre, beside = psf.evaluate(np.array([[0.0, 1.0]]), np.zeros((1, 2)), *psf.centre)[0]
+    return 0.75 * float(beside / centre)

@@ -1,12 +1,13 @@
 """What does one star look like at a place of the frame? A Moffat, corrected, drifting over it."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from pipnick_watch.photometry.psf_correction import TERMS, correction_gradient, correction_value
+from pipnick_watch.photometry.stamps import pieces
 
 __all__ = [
     "DRIFT_TERMS", "INTEGRATE_BELOW", "USUAL_BETA", "Psf", "drift_basis", "fallback_psf",
@@ -14,10 +15,12 @@ __all__ = [
 ]  # fmt: skip
 
 FloatArray = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating]
 
 DRIFT_TERMS = 6
 INTEGRATE_BELOW = 2.5  # pixels of FWHM
 USUAL_BETA = 3.0
+AT_ONCE = 1 << 16  # bytes of each array: a few dozen of them stay in the cache
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,7 +76,8 @@ class Psf:
         angle = np.arange(32) * (np.pi / 16.0)
         ux, uy = r[None, :] * np.cos(angle)[:, None], r[None, :] * np.sin(angle)[:, None]
         a, b, c = self.form(*self.centre)
-        light = self._light(ux, uy, a[:, None], b[:, None], c[:, None])[0]
+        light = np.empty_like(ux)
+        self._light(ux, uy, [a[:, None], b[:, None], c[:, None]], light[None])
         below = light < 0.5 * light.max()
         first = np.where(below.any(axis=1), below.argmax(axis=1), len(r) - 1)
         row = np.arange(len(angle))
@@ -93,10 +97,15 @@ class Psf:
         ratio = float(np.sqrt((mean - half) / (mean + half)))
         return ratio, float(0.5 * np.arctan2(2.0 * xy, xx - yy))
 
-    @property
+    @cached_property
     def elliptical(self) -> bool:
         """Whether the Moffat has two axes."""
         return bool(self.g1.any() or self.g2.any())
+
+    @cached_property
+    def corrected(self) -> bool:
+        """Whether it is more than a Moffat."""
+        return bool(self.correction.any())
 
     @cached_property
     def fwhm(self) -> float:
@@ -130,82 +139,125 @@ class Psf:
     def form(self, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Quadratic form (a, b, c) of the Moffat at the places x, y: shapes (n,)."""
         basis = drift_basis(x, y, self.shape)
-        return quadratic_form(basis @ self.log_alpha, basis @ self.g1, basis @ self.g2)
+        if self.elliptical:
+            return quadratic_form(basis @ self.log_alpha, basis @ self.g1, basis @ self.g2)
+        scale = np.exp(-2.0 * (basis @ self.log_alpha))
+        return scale, np.zeros_like(scale), scale
 
-    def evaluate(self, dx: FloatArray, dy: FloatArray, x: FloatArray, y: FloatArray) -> FloatArray:
-        """Light per pixel at the offsets dx, dy (n, m) from stars at x, y (n,), shape (n, m)."""
-        return self._integrate(dx, dy, x, y)[0]
+    def evaluate(self, dx: Floats, dy: Floats, x: FloatArray, y: FloatArray) -> Floats:
+        """Light per pixel at the offsets dx, dy (n, m) from stars at x, y (n,), shape (n, m).
+
+        Computed in the offsets' precision, single or double.
+        """
+        return np.asarray(self._integrate(dx, dy, x, y, parts=1)[0])
 
     def evaluate_with_gradient(
-        self, dx: FloatArray, dy: FloatArray, x: FloatArray, y: FloatArray
-    ) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Return the light and its derivatives with respect to the star's x and y."""
-        light, by_x, by_y = self._integrate(dx, dy, x, y, gradient=True)
-        return light, by_x, by_y
+        self, dx: Floats, dy: Floats, x: FloatArray, y: FloatArray
+    ) -> Floats:
+        """Return the light and its derivatives by the star's x and y, shape (3, n, m)."""
+        return self._integrate(dx, dy, x, y, parts=3)
 
     def peak(self, x: FloatArray, y: FloatArray) -> FloatArray:
         """Light in the pixel that a star at x, y is centred on, shape (n,)."""
         zero = np.zeros((len(x), 1))
-        return self.evaluate(zero, zero, x, y)[:, 0]
+        return np.asarray(self.evaluate(zero, zero, x, y)[:, 0], dtype=np.float64)
 
     def _integrate(
-        self, dx: FloatArray, dy: FloatArray, x: FloatArray, y: FloatArray, *,
-        gradient: bool = False,
-    ) -> list[FloatArray]:  # fmt: skip
-        """Average over the pixels: by nodes when the PSF is narrow, else to second order."""
-        a, b, c = (one[:, None] for one in self.form(x, y))
-        total: list[FloatArray] = []
-        for sx, sy, weight in self._nodes:
-            parts = self._light(dx + sx, dy + sy, a, b, c, gradient=gradient, curved=weight == 1.0)
-            if weight == 1.0:
-                return parts
-            if not total:
-                total = [weight * one for one in parts]
-            else:
-                for k, one in enumerate(parts):
-                    one *= weight
-                    total[k] += one
-        return total
+        self, dx: Floats, dy: Floats, x: FloatArray, y: FloatArray, *, parts: int
+    ) -> Floats:
+        """Average over the pixels: by nodes when the PSF is narrow, else to second order.
+
+        Returns
+        -------
+        ndarray, shape (parts, n, m)
+        """
+        out = np.empty((parts, *dx.shape), dtype=np.result_type(dx, np.float32))
+        form = [one[:, None].astype(out.dtype, copy=False) for one in self.form(x, y)]
+        nodes = np.array(self._nodes, dtype=out.dtype)
+        step = AT_ONCE // (len(nodes) * out.itemsize)
+        for piece in pieces(len(dx), dx.shape[1], step):
+            ux, uy, here, some = dx[piece], dy[piece], out[:, piece], [one[piece] for one in form]
+            if len(nodes) == 1:
+                self._light(ux, uy, some, here, curved=True)
+                continue
+            ux, uy = (
+                (side[:, :, None] + shift).reshape(len(side), -1)
+                for side, shift in ((ux, nodes[:, 0]), (uy, nodes[:, 1]))
+            )
+            parted = np.empty((parts, *ux.shape), dtype=out.dtype)
+            self._light(ux, uy, some, parted)
+            here[:] = parted.reshape(*here.shape, len(nodes)) @ nodes[:, 2]
+        return out
 
     def _light(
-        self, ux: FloatArray, uy: FloatArray, a: FloatArray, b: FloatArray, c: FloatArray, *,
-        gradient: bool = False, curved: bool = False,
-    ) -> list[FloatArray]:  # fmt: skip
-        """Evaluate at points; ``curved`` adds what the profile's curvature does within a pixel."""
-        beta = self.beta
-        ax, ay = a * ux + b * uy, b * ux + c * uy
-        inverse = 1.0 / (1.0 + ax * ux + ay * uy)
+        self, ux: Floats, uy: Floats, form: list[Floats], out: Floats, *, curved: bool = False
+    ) -> None:
+        """Evaluate at points, into ``out``: the light and, where there is room, its derivatives.
+
+        ``curved`` adds what the profile's curvature does within a pixel.
+        """
+        beta, (a, b, c) = self.beta, form
+        corrected = self.corrected
+        ax, ay = a * ux, c * uy
+        if self.elliptical:
+            ax += b * uy
+            ay += b * ux
         root = np.sqrt(a * c - b * b)
-        value = inverse**beta
+        # 1 + q, and from it the Moffat; a power is slower than a logarithm and an exponential
+        inverse = ax * ux
+        value = ay * uy
+        inverse += value
+        inverse += 1.0
+        np.log(inverse, out=value)
+        np.reciprocal(inverse, out=inverse)
+        value *= -beta
+        np.exp(value, out=value)
         value *= (beta - 1.0) / np.pi * root
-        factor: FloatArray | None = None
-        corrected = bool(self.correction.any())
+        bare = out[0]
+        if curved:
+            # mean over a pixel = value + Laplacian / 24
+            first, second = beta / 12.0 * (a + c), beta * (beta + 1.0) / 6.0
+            if self.elliptical:
+                bend = ax * ax
+                bend += ay * ay
+                bend *= second
+                bend *= inverse
+            else:
+                # q = 1 / inverse - 1
+                bend = inverse * (-second * a)
+                bend += second * a
+            bend -= first
+            bend *= inverse
+            bend += 1.0
+            np.multiply(value, bend, out=bare)
+        else:
+            bare[:] = value
         if corrected:
-            scale = np.sqrt(inverse * root)
+            scale = np.sqrt(inverse)
+            scale *= np.sqrt(root)
             u, v = ux * scale, uy * scale
             factor = correction_value(self.correction, u, v)
             factor += 1.0
-        if curved:
-            # mean over a pixel = value + Laplacian / 24
-            bend = (ax * ax + ay * ay) * inverse
-            bend *= 4.0 * beta * (beta + 1.0) / 24.0
-            bend -= 2.0 * beta / 24.0 * (a + c)
-            bend *= inverse
-            bend += 1.0
-            factor = bend if factor is None else factor * bend
-        bare = value if factor is None else value * factor
-        if not gradient:
-            return [bare]
-        slope = bare * inverse
-        slope *= 2.0 * beta
-        by_x, by_y = slope * ax, slope * ay
+            bare *= factor
+        if len(out) == 1:
+            return
+        slope = bare * (2.0 * beta)
         if corrected:
             gu, gv = correction_gradient(self.correction, u, v)
-            radial = (ux * gu + uy * gv) * inverse
+            u *= gu
+            v *= gv
+            u += v
+            u *= value
+            slope += u
             value *= scale
-            by_x -= value * (gu - radial * ax)
-            by_y -= value * (gv - radial * ay)
-        return [bare, by_x, by_y]
+            gu *= value
+            gv *= value
+        slope *= inverse
+        np.multiply(slope, ax, out=out[1])
+        np.multiply(slope, ay, out=out[2])
+        if corrected:
+            out[1] -= gu
+            out[2] -= gv
 
 
 def fallback_psf(fwhm: float, shape: tuple[int, int]) -> Psf:
@@ -239,6 +291,7 @@ def quadratic_form(
     return scale * (cosh - stretch * g1), -scale * stretch * g2, scale * (cosh + stretch * g1)
 
 
+@cache
 def integration_nodes(fwhm: float) -> list[tuple[float, float, float]]:
     """Offsets and weights, within a pixel, over which a PSF of this FWHM is to be averaged."""
     if fwhm >= INTEGRATE_BELOW:

@@ -8,6 +8,7 @@ __all__ = [
 ]  # fmt: skip
 
 FloatArray = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating]
 
 TERMS = (
     (2, 0), (1, 1), (3, 0), (2, 1), (1, 2), (0, 3), (4, 0), (3, 1), (2, 2), (1, 3), (0, 4),
@@ -25,27 +26,37 @@ FREE_TERMS[9, [7, 9]] = 1.0, -1.0
 FREE_TERMS[10, [6, 8, 10]] = 1.0, 2.0, 1.0
 
 
-def correction_value(c: FloatArray, u: FloatArray, v: FloatArray) -> FloatArray:
-    """Sum the correction's terms at (u, v)."""
-    # Horner in u, then in v; the order of c is that of TERMS
-    out = c[6] * u
-    out += c[7] * v
+def correction_value(coefficients: FloatArray, u: Floats, v: Floats) -> Floats:
+    """Sum the correction's terms at (u, v), in their precision.
+
+    Parameters
+    ----------
+    coefficients : ndarray, shape (11,)
+        Of ``TERMS``.
+    u, v : ndarray
+        Places in the unit disk, of one shape.
+    """
+    # Horner in u, then in v, in place; plain numbers leave single precision as it is
+    c = coefficients.tolist()
+    out = u * c[6]
+    inner = v * c[7]
+    out += inner
     out += c[2]
     out *= u
-    inner = c[8] * v
+    np.multiply(v, c[8], out=inner)
     inner += c[3]
     inner *= v
     inner += c[0]
     out += inner
     out *= u
-    inner = c[9] * v
+    np.multiply(v, c[9], out=inner)
     inner += c[4]
     inner *= v
     inner += c[1]
     inner *= v
     out += inner
     out *= u
-    inner = c[10] * v
+    np.multiply(v, c[10], out=inner)
     inner += c[5]
     inner *= v
     inner -= c[0]
@@ -55,22 +66,47 @@ def correction_value(c: FloatArray, u: FloatArray, v: FloatArray) -> FloatArray:
     return np.asarray(out)
 
 
-def correction_gradient(
-    c: FloatArray, u: FloatArray, v: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Differentiate the correction by u and by v."""
-    by_u = u * (2.0 * c[0] + v * (2.0 * c[3] + 2.0 * c[8] * v) + u * (
-        3.0 * c[2] + 3.0 * c[7] * v + 4.0 * c[6] * u
-    ))  # fmt: skip
-    by_u += v * (c[1] + v * (c[4] + c[9] * v))
-    by_v = v * (-2.0 * c[0] + u * (2.0 * c[4] + 2.0 * c[8] * u) + v * (
-        3.0 * c[5] + 3.0 * c[9] * u + 4.0 * c[10] * v
-    ))  # fmt: skip
-    by_v += u * (c[1] + u * (c[3] + c[7] * u))
-    return by_u, by_v
+def correction_gradient(coefficients: FloatArray, u: Floats, v: Floats) -> tuple[Floats, Floats]:
+    """Differentiate the correction by u and by v, in their precision."""
+    c = coefficients.tolist()
+    by_u = u * (4.0 * c[6])
+    inner = v * (3.0 * c[7])
+    by_u += inner
+    by_u += 3.0 * c[2]
+    by_u *= u
+    np.multiply(v, 2.0 * c[8], out=inner)
+    inner += 2.0 * c[3]
+    inner *= v
+    by_u += inner
+    by_u += 2.0 * c[0]
+    by_u *= u
+    np.multiply(v, c[9], out=inner)
+    inner += c[4]
+    inner *= v
+    inner += c[1]
+    inner *= v
+    by_u += inner
+    by_v = v * (4.0 * c[10])
+    np.multiply(u, 3.0 * c[9], out=inner)
+    by_v += inner
+    by_v += 3.0 * c[5]
+    by_v *= v
+    np.multiply(u, 2.0 * c[8], out=inner)
+    inner += 2.0 * c[4]
+    inner *= u
+    by_v += inner
+    by_v -= 2.0 * c[0]
+    by_v *= v
+    np.multiply(u, c[7], out=inner)
+    inner += c[3]
+    inner *= u
+    inner += c[1]
+    inner *= u
+    by_v += inner
+    return np.asarray(by_u), np.asarray(by_v)
 
 
-def correction_terms(u: FloatArray, v: FloatArray) -> FloatArray:
+def correction_terms(u: Floats, v: Floats) -> Floats:
     """Evaluate each of the correction's terms at (u, v): shape (11, …)."""
     u2, v2 = u * u, v * v
     uv = u * v

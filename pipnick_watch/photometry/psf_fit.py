@@ -162,7 +162,8 @@ def _linearise(
 def _linearise_some(
     stars: PsfStars, psf: Psf, layout: Layout, own: FloatArray, mismatch: float, *, clip: bool
 ) -> _Linear:
-    light, columns = slopes(stars.px, stars.py, psf, layout, own)
+    single, columns = slopes(stars.px, stars.py, psf, layout, own)
+    light = single.astype(np.float64)
     model = own[:, 0, None] * light
     residual = stars.data - model - own[:, 3, None]
     weight = 1.0 / (stars.variance + (GOOD_MATCH * model) ** 2 + 1e-12)
@@ -171,9 +172,9 @@ def _linearise_some(
     if clip:
         weight *= squares < limit
         squares = np.minimum(squares, limit)
-    weighted = columns * weight[:, None, :]
-    matrix = weighted @ columns.swapaxes(1, 2)
-    vector = np.einsum("nkm,nm->nk", weighted, residual)
+    weighted = columns * weight.astype(np.float32)[:, None, :]
+    matrix = (weighted @ columns.swapaxes(1, 2)).astype(np.float64)
+    vector = (weighted @ residual.astype(np.float32)[:, :, None])[:, :, 0].astype(np.float64)
     loose = 1.0 / (SKY_PRIOR * stars.rms) ** 2
     matrix[:, 3, 3] += loose
     vector[:, 3] -= loose * own[:, 3]

@@ -8,18 +8,22 @@ from pipnick_watch.photometry.psf_correction import (
     FREE_TERMS,
     correction_gradient,
     correction_terms,
+    correction_value,
 )
 from pipnick_watch.photometry.psf_parameters import OWN, Layout, width
 
 __all__ = ["slopes"]
 
 FloatArray = npt.NDArray[np.float64]
+Single = npt.NDArray[np.float32]
 
 
 def slopes(
     px: FloatArray, py: FloatArray, psf: Psf, layout: Layout, own: FloatArray
-) -> tuple[FloatArray, FloatArray]:
+) -> tuple[Single, Single]:
     """Return the light (n, m), and its derivatives by all parameters (n, 4 + local, m).
+
+    In single precision: what it is subtracted from is noisier than that.
 
     Parameters
     ----------
@@ -28,61 +32,85 @@ def slopes(
     own : ndarray, shape (n, 4)
         Flux, x, y and sky of each star.
     """
-    flux, x, y = own[:, 0, None, None], own[:, 1], own[:, 2]
+    flux, x, y = own[:, 0, None].astype(np.float32), own[:, 1], own[:, 2]
     basis = drift_basis(x, y, psf.shape)
     local = np.stack([basis @ psf.log_alpha, basis @ psf.g1, basis @ psf.g2])
     form = quadratic_form(*local)
-    a, b, c = (one[:, None] for one in form)
+    a, b, c = (one[:, None].astype(np.float32) for one in form)
     shapes = _shape_slopes(local) if layout.elliptical else []
-    dx, dy = px - x[:, None], py - y[:, None]
-    n, m = dx.shape
-    out = np.zeros((n, OWN + layout.local, m))
+    dx, dy = (px - x[:, None]).astype(np.float32), (py - y[:, None]).astype(np.float32)
+    out = np.zeros((len(x), OWN + layout.local, dx.shape[1]), dtype=np.float32)
+    beta, root = psf.beta, np.sqrt(a * c - b * b)
     nodes = integration_nodes(psf.moffat_fwhm)
-    beta = psf.beta
-    root = np.sqrt(a * c - b * b)
+    exponent = OWN + layout.fields
     for sx, sy, node_weight in nodes:
         ux, uy = dx + sx, dy + sy
-        ax, ay = a * ux + b * uy, b * ux + c * uy
-        q = ax * ux + ay * uy
-        inverse = 1.0 / (1.0 + q)
-        bare = node_weight * (beta - 1.0) / np.pi * root * inverse**beta
+        ax, ay = a * ux, c * uy
+        if psf.elliptical:
+            ax += b * uy
+            ay += b * ux
+        q = ax * ux
+        q += ay * uy
+        inverse = q + 1.0
+        log = np.log(inverse)
+        np.reciprocal(inverse, out=inverse)
+        bare = log * -beta
+        np.exp(bare, out=bare)
+        bare *= node_weight * (beta - 1.0) / np.pi * root
         if len(nodes) == 1:
-            bend = 4.0 * beta * (beta + 1.0) * (ax * ax + ay * ay) * inverse
-            bare *= 1.0 + (bend - 2.0 * beta * (a + c)) * inverse / 24.0
-        scale = np.sqrt(inverse * root)
+            # mean over a pixel = value + Laplacian / 24
+            bend = ax * ax
+            bend += ay * ay
+            bend *= inverse
+            bend *= beta * (beta + 1.0) / 6.0
+            bend -= beta / 12.0 * (a + c)
+            bend *= inverse
+            bend += 1.0
+            bare *= bend
         value = bare
-        if layout.corrected or psf.correction.any():
+        if layout.corrected or psf.corrected:
+            scale = np.sqrt(inverse)
+            scale *= np.sqrt(root)
             u, v = ux * scale, uy * scale
-            terms = correction_terms(u, v)
-            value = bare * (1.0 + (psf.correction @ terms.reshape(len(terms), -1)).reshape(n, m))
+            value = correction_value(psf.correction, u, v)
+            value += 1.0
+            value *= bare
             gu, gv = correction_gradient(psf.correction, u, v)
-            out[:, OWN] -= bare * (u * gu + v * gv) * inverse
-            radial = (ux * gu + uy * gv) * inverse
-            out[:, 1] -= bare * scale * (gu - radial * ax)
-            out[:, 2] -= bare * scale * (gv - radial * ay)
-        slope = 2.0 * beta * value * inverse
+            radial = u * gu
+            radial += v * gv
+            radial *= inverse
+            radial *= bare
+            out[:, OWN] -= radial
+            scale *= bare
+            gu *= scale
+            gv *= scale
+            out[:, 1] += radial * ax - gu
+            out[:, 2] += radial * ay - gv
+        slope = value * inverse
+        slope *= 2.0 * beta
         out[:, 0] += value
         out[:, 1] += slope * ax
         out[:, 2] += slope * ay
-        k = OWN
-        out[:, k] += slope * q - 2.0 * value
-        for da, db, dc in shapes:
-            k += 1
+        out[:, OWN] += slope * q - 2.0 * value
+        for k, (da, db, dc) in enumerate(shapes, start=OWN + 1):
             out[:, k] -= 0.5 * slope * (da * ux * ux + 2.0 * db * ux * uy + dc * uy * uy)
-        out[:, k + 1] += value * (1.0 / (beta - 1.0) + np.log(inverse))
+        out[:, exponent] += value * (1.0 / (beta - 1.0) - log)
         if layout.terms:
-            free = (FREE_TERMS[layout.terms] @ terms.reshape(len(terms), -1)).reshape(-1, n, m)
+            free = np.tensordot(
+                FREE_TERMS[layout.terms].astype(np.float32), correction_terms(u, v), axes=1
+            )
             free *= bare
-            out[:, k + 2 :] += free.swapaxes(0, 1)
-    out[:, k + 1] = -(beta**2) * out[:, k + 1] - width(beta)[1] * out[:, OWN]
+            out[:, exponent + 1 :] += free.swapaxes(0, 1)
+    out[:, exponent] *= -(beta**2)
+    out[:, exponent] -= width(beta)[1] * out[:, OWN]
     light = out[:, 0].copy()
-    out[:, 1:3] *= flux
+    out[:, 1:3] *= flux[:, None]
     out[:, 3] = 1.0
-    out[:, OWN:] *= flux
+    out[:, OWN:] *= flux[:, None]
     return light, out
 
 
-def _shape_slopes(local: FloatArray) -> list[tuple[FloatArray, FloatArray, FloatArray]]:
+def _shape_slopes(local: FloatArray) -> list[tuple[Single, ...]]:
     """Differentiate the quadratic form by g1 and by g2."""
     slopes = []
     for k in (1, 2):
@@ -90,6 +118,7 @@ def _shape_slopes(local: FloatArray) -> list[tuple[FloatArray, FloatArray, Float
         up[k] += 1e-4
         down[k] -= 1e-4
         pairs = zip(quadratic_form(*up), quadratic_form(*down), strict=True)
-        da, db, dc = ((high[:, None] - low[:, None]) / 2e-4 for high, low in pairs)
-        slopes.append((da, db, dc))
+        slopes.append(
+            tuple(((high - low)[:, None] / 2e-4).astype(np.float32) for high, low in pairs)
+        )
     return slopes

@@ -4,9 +4,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from pipnick_watch.photometry.detection import fill_masked, filtered_peaks, smooth
+from pipnick_watch.photometry.detection import fill_masked, filtered_peaks
 from pipnick_watch.photometry.psf import Psf
 from pipnick_watch.photometry.saturation import SaturatedCores
+from pipnick_watch.photometry.smoothing import smooth
 from pipnick_watch.photometry.sources import Sources, new_sources
 from pipnick_watch.photometry.stamps import disk
 
@@ -115,25 +116,25 @@ def halo_at(
         return halo
     ny, nx = filtered.shape
     stars = np.column_stack([known.x - origin[0], known.y - origin[1]])
-    angle = np.arange(RING) * (2.0 * np.pi / RING)
     within = cKDTree(stars).query_ball_point(np.column_stack([ix, iy]), HALO_FWHM * fwhm)
-    for k in range(len(ix)):
-        near = np.asarray(within[k], dtype=np.int64)
-        if len(near) == 0:
-            continue
-        star = near[np.argmax(known.flux[near])]
-        here = filtered[iy[k], ix[k]]
-        if known.flux[star] * response < MUCH_BRIGHTER * here:
-            continue
-        (x, y), away = stars[star], np.hypot(*(stars[star] - (ix[k], iy[k])))
-        column = np.rint(x + away * np.cos(angle)).astype(int)
-        row = np.rint(y + away * np.sin(angle)).astype(int)
-        inside = (column >= 0) & (column < nx) & (row >= 0) & (row < ny)
-        ring = filtered[row[inside], column[inside]]
-        level = float(np.median(ring))
-        # a halo is round; where other stars shine in the ring is uneven
-        if level > ROUND * float(np.median(np.abs(ring - level))):
-            halo[k] = level
+    around = [np.asarray(one, dtype=np.int64) for one in within]
+    star = np.array([one[known.flux[one].argmax()] if len(one) else -1 for one in around])
+    here = filtered[iy, ix]
+    bright = np.flatnonzero((star >= 0) & (known.flux[star] * response >= MUCH_BRIGHTER * here))
+    if len(bright) == 0:
+        return halo
+    x, y = stars[star[bright]].T
+    away = np.hypot(x - ix[bright], y - iy[bright])
+    angle = np.arange(RING) * (2.0 * np.pi / RING)
+    column = np.rint(x[:, None] + away[:, None] * np.cos(angle)).astype(np.int64)
+    row = np.rint(y[:, None] + away[:, None] * np.sin(angle)).astype(np.int64)
+    inside = (column >= 0) & (column < nx) & (row >= 0) & (row < ny)
+    ring = filtered[row.clip(0, ny - 1), column.clip(0, nx - 1)].astype(np.float64)
+    ring[~inside] = np.nan
+    level = np.nanmedian(ring, axis=1)
+    # a halo is round; where other stars shine in the ring is uneven
+    uneven = np.nanmedian(np.abs(ring - level[:, None]), axis=1)
+    halo[bright] = np.where(level > ROUND * uneven, level, 0.0)
     return halo
 
 

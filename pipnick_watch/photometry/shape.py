@@ -1,15 +1,18 @@
 """Is a source a star, sharper than one, broader, or two in one."""
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
 from pipnick_watch.photometry.psf import Psf
 from pipnick_watch.photometry.sources import Scene, Sources
-from pipnick_watch.photometry.stamps import disk, pieces
+from pipnick_watch.photometry.stamps import disk, offsets, pieces
 
 __all__ = ["measure_shapes"]
 
 FloatArray = npt.NDArray[np.float64]
+Single = npt.NDArray[np.float32]
 
 STEP_FWHM = 0.35
 SYSTEMATIC = 0.02  # of the light: what the PSF may miss without telling of a shape
@@ -40,28 +43,28 @@ def measure_shapes(
         one = sources.keep(some[piece])
         ix, iy = one.pixel
         index = scene.canvas.indices(ix, iy, window)
-        dx = window.ox[None, :] + (ix - one.x)[:, None]
-        dy = window.oy[None, :] + (iy - one.y)[:, None]
+        dx, dy = offsets(window, ix - one.x, iy - one.y)
 
-        def light(sx: float, sy: float) -> FloatArray:
+        def light(sx: float, sy: float) -> Single:
             return psf.evaluate(dx - sx, dy - sy, one.x, one.y)  # noqa: B023
 
         centre, by_x, by_y = psf.evaluate_with_gradient(dx, dy, one.x, one.y)
         along_x = 0.5 * (light(h, 0.0) + light(-h, 0.0)) - centre
         along_y = 0.5 * (light(0.0, h) + light(0.0, -h)) - centre
-        d = h * np.sqrt(0.5)
+        d = h * math.sqrt(0.5)
         across = 0.5 * (light(d, d) + light(-d, -d) - light(d, -d) - light(-d, d))
         columns = np.stack([along_x, along_y, across, centre, by_x, by_y], axis=1)
-        columns *= one.flux[:, None, None]
-        total = model[index]
-        residual = scene.data[index] - total
-        own = centre * one.flux[:, None]
-        weight = scene.good[index] / (
-            scene.sky_variance[index] + np.maximum(total, 0.0) + (SYSTEMATIC * own) ** 2 + 1e-12
-        )
-        weighted = columns * weight[:, None, :]
-        matrix = weighted @ columns.swapaxes(1, 2)
-        vector = np.einsum("nkm,nm->nk", weighted, residual)
+        columns *= one.flux.astype(np.float32)[:, None, None]
+        total = model.take(index)
+        residual = scene.data.take(index) - total
+        own = columns[:, 3]
+        noise = scene.sky_variance.take(index) + np.maximum(total, 0.0) + 1e-12
+        noise += (SYSTEMATIC * own) ** 2
+        root = scene.good.take(index) / np.sqrt(noise)
+        columns *= root.astype(np.float32)[:, None, :]
+        residual *= root
+        matrix = (columns @ columns.swapaxes(1, 2)).astype(np.float64)
+        vector = (columns @ residual.astype(np.float32)[:, :, None])[:, :, 0]
         diagonal = np.arange(6)
         matrix[:, diagonal, diagonal] = matrix[:, diagonal, diagonal] * (1.0 + 1e-6) + 1e-9
         inverse = np.linalg.inv(matrix)

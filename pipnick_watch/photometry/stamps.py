@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["CHUNK", "Canvas", "Window", "by_distance", "disk", "pieces", "ring"]
+__all__ = ["CHUNK", "Canvas", "Window", "by_distance", "disk", "offsets", "pieces", "ring"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -55,9 +56,22 @@ def by_distance(window: Window) -> Window:
     return Window(ox=window.ox[order], oy=window.oy[order])
 
 
-def pieces(n: int, m: int) -> Iterator[slice]:
+def offsets(
+    window: Window, x: FloatArray, y: FloatArray
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Shift a window by x, y (n,): shapes (n, m), in single precision.
+
+    Good to a millionth of a pixel, where nothing is known to better than a thousandth.
+    """
+    return (
+        window.ox.astype(np.float32)[None, :] + x.astype(np.float32)[:, None],
+        window.oy.astype(np.float32)[None, :] + y.astype(np.float32)[:, None],
+    )
+
+
+def pieces(n: int, m: int, most: int = CHUNK) -> Iterator[slice]:
     """Cut n sources of m pixels into pieces that fit the cache."""
-    step = max(1, CHUNK // max(m, 1))
+    step = max(1, most // max(m, 1))
     for first in range(0, n, step):
         yield slice(first, min(first + step, n))
 
@@ -96,15 +110,25 @@ class Canvas:
         """Number of padded pixels."""
         return (self.shape[0] + 2 * self.margin) * (self.shape[1] + 2 * self.margin)
 
+    @cached_property
+    def blank(self) -> FloatArray:
+        """A padded plane of zeros to work on: who writes to it clears it again."""
+        return np.zeros(self.size)
+
     def indices(self, ix: IntArray, iy: IntArray, window: Window) -> IntArray:
         """Index the padded pixels of windows centred on ix, iy: shape (n, m).
 
         Centres outside the frame are taken at its edge.
         """
-        ny, nx = self.shape
-        stride = nx + 2 * self.margin
-        centre = (iy.clip(0, ny - 1) + self.margin) * stride + ix.clip(0, nx - 1) + self.margin
+        stride = self.shape[1] + 2 * self.margin
+        ix, iy = self.nearest(ix, iy)
+        centre = (iy + self.margin) * stride + ix + self.margin
         return np.asarray(centre[:, None] + (window.oy * stride + window.ox)[None, :])
+
+    def nearest(self, ix: IntArray, iy: IntArray) -> tuple[IntArray, IntArray]:
+        """Move pixels outside the frame to its edge."""
+        ny, nx = self.shape
+        return ix.clip(0, nx - 1), iy.clip(0, ny - 1)
 
     def at(self, ix: IntArray, iy: IntArray) -> IntArray:
         """Index the padded pixels ix, iy: shape (n,)."""

@@ -84,9 +84,13 @@ def refit(state: State, rounds: int) -> State:
         rest = rest + glare
     plain = np.flatnonzero(~sources.saturated)
     fitted = fit_sources(scene, psf, sources.keep(plain), rest, radius, rounds)
-    wings = np.zeros(canvas.size)
+    # in place: what is in the planes has served
+    wings, model = state.wings, state.model
+    wings[:] = 0.0
     draw_wings((wings,), canvas, psf, fitted, radius, scene.rms)
-    model = wings + glare if len(full) else wings.copy()
+    np.copyto(model, wings)
+    if len(full):
+        model += glare
     draw_cores(model, canvas, psf, fitted, radius)
     return replace(
         state, sources=taken_over(sources, plain, fitted), wings=wings, glare=glare, model=model,
@@ -224,9 +228,11 @@ def make_scene(
         Of ``rms``.
     """
     light[bad] = 0.0
+    variance = canvas.pad(rms)
+    variance *= variance
     return Scene(
-        canvas=canvas, data=canvas.pad(light), sky_variance=canvas.pad(rms**2),
-        good=canvas.pad(~bad), rms=typical,
+        canvas=canvas, data=canvas.pad(light), sky_variance=variance, good=canvas.pad(~bad),
+        rms=typical,
     )  # fmt: skip
 
 
