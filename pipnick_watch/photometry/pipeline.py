@@ -74,7 +74,9 @@ def measure(frame: Frame, settings: Settings) -> Measurement:
         state = _first_look(frame, settings, state.psf.fwhm)
         state = refine_psf(state, corrected=False, first=True)
     state = refit(replace(state, radius=fit_radius(state.psf)), rounds=3)
-    state = resky(state, step=_step(frame) if settings.photometry.mode == "all" else 1)
+    # with the first sources held, the sky that they were fitted on is the last one
+    held = settings.photometry.mode == "new"
+    state = resky(state, faint=held, step=1 if held else _step(frame))
     state = refit(refine_psf(state, corrected=True), rounds=3)
     state = _search(state)
     state = weed(state, settings.photometry.thresh)
