@@ -257,6 +257,65 @@ def test_a_browser_shows_it(folder: Path, tmp_path: Path, width: int) -> None:
     assert "CONSOLE" not in ran.stderr
 
 
+LONG = "PG1323-086_STANDARD_FIELD_OF_THE_WHOLE_NIGHT_WITH_A_LONG_NAME_XY"
+
+
+@pytest.fixture(scope="module")
+def wordy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a page whose names and reasons are as long as they come."""
+    maindir = tmp_path_factory.mktemp("wordy") / "night"
+    results = []
+    for result in night(6, 60, seed=4).results:
+        name = result.frame.replace("SIM_V", f"{LONG}_CLEAR")
+        text = result.catalogue.replace(result.frame, name)
+        results.append(dataclasses.replace(result, frame=name, object=LONG, catalogue=text))
+    for status, reason in (
+        ("failed", "incomplete: 181 of 362 kB"),
+        ("excluded", f"same as {LONG}"),
+    ):
+        results.append(FrameResult(
+            frame=f"HAT-P-32_240513043247_{status}_{LONG}.FITS", object=LONG, filter="B",
+            status=status, reason=reason,
+        ))  # fmt: skip
+    publish(maindir, results)
+    lightcurves.update(maindir, LONG, "V", Settings())
+    pictures.draw_lightcurve(maindir, LONG, "V")
+    pictures.write_page(maindir, Settings())
+    return maindir / "photometric"
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+@pytest.mark.parametrize("width", [1280, 400])
+def test_nothing_is_cut_at_the_right(wordy: Path, tmp_path: Path, width: int) -> None:
+    """No element reaches beyond the window, hidden in a box that scrolls or not."""
+    probe = (
+        "<script>addEventListener('load', () => {"
+        "const wide = document.documentElement.clientWidth;"
+        "const beyond = [...document.body.querySelectorAll('*')].filter("
+        "e => e.getBoundingClientRect().right > wide + 0.5 || e.scrollWidth > wide);"
+        "parent.postMessage(['probe', innerWidth, document.documentElement.scrollWidth,"
+        "document.querySelectorAll('td').length,"
+        "beyond.map(e => e.tagName + e.className).join(' ')]"
+        ".join('|'), '*'); });</script>"
+    )
+    page, frame = wordy / f"probe{width}.html", wordy / f"frame{width}.html"
+    page.write_text((wordy / "index.html").read_text().replace("</head>", probe + "</head>"))
+    # a window of Chromium is 500 pixels wide at least; a frame in it may be narrower
+    frame.write_text(
+        "<script>addEventListener('message', said => { document.title = said.data; });</script>"
+        f'<iframe src="{page.name}" style="width: {width}px; height: 800px; border: 0"></iframe>'
+    )
+    ran = browse(frame, tmp_path / "profile", width)
+    page.unlink()
+    frame.unlink()
+    said = re.search(r"<title>probe\|(\d+)\|(\d+)\|(\d+)\|(.*?)</title>", ran.stdout)
+    assert said, ran.stderr[-2000:]
+    assert int(said[1]) == width
+    assert int(said[2]) <= width
+    assert int(said[3]) > 8 * 7
+    assert said[4] == ""
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 @pytest.mark.parametrize(("age", "shown"), [(20, False), (900, True)])
 def test_the_banner_comes_when_no_frame_does(

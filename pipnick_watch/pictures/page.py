@@ -221,9 +221,9 @@ def _row(entry: Entry, night: NightFacts, records: Records, settings: Settings) 
         frame=entry.frame, picture=link(picture, layout.photometric) if there else "",
         when=_time(facts["mjd_mid"]), object=entry.object, filter=entry.filter,
         status=entry.status, reason=entry.reason,
-        fwhm=number(facts["fwhm"] * settings.camera.plate_scale, ".2f"),
+        fwhm=number(facts["fwhm"] * settings.camera.plate_scale, ".2f", "″"),
         n_sources="—" if entry.n_sources is None else str(entry.n_sources),
-        latency=number(facts["latency_s"], ".2f"),
+        latency=number(facts["latency_s"], ".2f", " s"),
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipnick_watch.lightcurves.observer import CLOUD, best_quarter
-from pipnick_watch.lightcurves.scatter import performance
+from pipnick_watch.lightcurves.scatter import Performance, performance
 from pipnick_watch.pictures.night_sky import (
     altitudes,
     darkness,
@@ -167,7 +167,7 @@ def _saturation(curve: Curve) -> Card:
         answer=number(top, ".0%") if top > 0 else "—",
         details=(
             f"target {number(target, '.0%')}, brightest comparison {number(others, '.0%')}",
-            f"80 % would be reached with {number(curve.last('safe_exptime'), '.0f', ' s')}"
+            f"80% would be reached with {number(curve.last('safe_exptime'), '.0f', ' s')}"
             f" (now {number(curve.last('exptime'), '.4g', ' s')})",
         ),
         alarm=top > FULL,
@@ -212,7 +212,7 @@ def _clouds(curve: Curve) -> Card:
         name="Transparency and sky",
         answer=f"{number(-loss + 0.0, '+.2f')} mag",
         details=(
-            f"± {number(error, '.2f')} against the clear part of the night;"
+            f"± {number(error, '.3f')} against the clear part of the night;"
             f" {n_clouded} frame{'s' if n_clouded != 1 else ''} clouded",
             f"sky {number(rate, '.2f')} e⁻/s/arcsec²",
         ),
@@ -233,11 +233,18 @@ def _target(curve: Curve) -> Card:
         details=(
             f"predicted {_milli(own.predicted)}; check star {_milli(check.achieved)}"
             f" of {_milli(check.predicted)}",
-            f"in 10 min {_milli(own.achieved_10min)}, predicted {_milli(own.predicted_10min)}",
+            _ten_minutes(own),
             f"{int(_or_zero(curve.last('n_comparisons')))} comparison stars,"
             f" {curve.text('flux')}, {int(_or_zero(curve.last('n_variable')))} variable",
         ),
     )
+
+
+def _ten_minutes(own: Performance) -> str:
+    predicted = f"predicted {_milli(own.predicted_10min)}"
+    if not math.isfinite(own.achieved_10min):
+        return f"in 10 min {predicted}"
+    return f"in 10 min {_milli(own.achieved_10min)}, {predicted}"
 
 
 def _milli(value: float) -> str:
