@@ -12,9 +12,10 @@ from pipnick_watch.settings import PHOTOMETRY_DEFAULTS
 
 __all__ = ["FOLLOWED_DAYS", "photometry_parser", "refuse_what_is_not_heeded", "watch_parser"]
 
-EXIT_CODES = """\
-exit codes: 0 clean; 1 a frame failed (--once); 2 wrong usage; 75 another daemon watches this
-MAINDIR; 78 bad settings; 130 Ctrl-C in --once"""
+EXIT_CODES = (
+    "exit codes: 0 clean; 1 a frame failed (--once); 2 wrong usage; 75 another daemon watches this"
+    " MAINDIR; 78 bad settings; 130 Ctrl-C in --once"
+)
 
 UNIT_FOLDER = Path("/etc/systemd/system")
 
@@ -115,7 +116,6 @@ def _parser(name: str, about: str) -> argparse.ArgumentParser:
         usage=f"{name} MAINDIR [options]",
         description=about,
         epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"pipnick-watch {__version__}")
