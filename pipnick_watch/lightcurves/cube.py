@@ -14,13 +14,17 @@ from pipnick_watch.lightcurves.spoiled import excess_residual
 from pipnick_watch.lightcurves.starlist import FLUXES
 from pipnick_watch.photometry.flags import Flag
 
-__all__ = ["Cube", "field_terms", "fill_cube", "flux_errors", "thinned"]
+__all__ = ["SEEING_TERMS", "Cube", "field_terms", "fill_cube", "flux_errors", "thinned"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 MOST_SEEN = 3
 SHARE_SEEN = 0.1
+
+SEEING_TERMS = 5
+MOST_BLUR = 0.5
+"""Logarithm of the seeing over the typical one; what is farther off is out of focus."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,7 +41,7 @@ class Cube:
         Electrons; nan where a star was not detected.
     flux_err, peak, bkg_rms, x, y, ra, dec : ndarray, shape (n_frames, n_stars)
     flags : ndarray of int, shape (n_frames, n_stars)
-    exptime, airmass : ndarray, shape (n_frames,)
+    exptime, airmass, fwhm : ndarray, shape (n_frames,)
     crowding : ndarray, shape (n_stars,)
         Light of the neighbours in a pixel at the star, as a share of its own.
     psf_area : float
@@ -61,6 +65,7 @@ class Cube:
     flags: IntArray
     exptime: FloatArray
     airmass: FloatArray
+    fwhm: FloatArray
     crowding: FloatArray
     psf_area: float
     odd: FloatArray
@@ -74,8 +79,11 @@ class Cube:
 def thinned(cube: Cube, most: int) -> tuple[Cube, slice]:
     """Take every n-th frame, so that no more than ``most`` are left; also tell which."""
     every = slice(None, None, -(-len(cube.rows) // most) or 1)
-    planes = ("flux", "flux_err", "peak", "bkg_rms", "x", "y", "ra", "dec", "flags", "odd")
-    parts = {name: getattr(cube, name)[every] for name in (*planes, "rows", "exptime", "airmass")}
+    planes: tuple[str, ...] = (
+        "flux", "flux_err", "peak", "bkg_rms", "x", "y", "ra", "dec", "flags", "odd",
+    )  # fmt: skip
+    planes += ("rows", "exptime", "airmass", "fwhm")
+    parts = {name: getattr(cube, name)[every] for name in planes}
     if cube.bent is not None:
         parts["bent"] = cube.bent[every]
     return dataclasses.replace(cube, **parts), every
@@ -135,14 +143,15 @@ def fill_cube(done: Registration, wanted: IntArray, *, blank: bool = False) -> C
     planes = {name: plane(name, none) for name in names}
     flux = plane("flux", np.full((1, len(FLUXES)), np.nan))
     flags = plane("flags", np.zeros(1, dtype=np.int64))
-    widths = [one.fwhm for one in frames if np.isfinite(one.fwhm)]
-    fwhm = float(np.median(widths or [np.nan]))
+    widths = np.array([one.fwhm for one in frames])
+    known = widths[np.isfinite(widths)]
+    fwhm = float(np.median(known)) if len(known) else float("nan")
     shared = neighbours_light(*done.places, done.flux, fwhm)
     return Cube(
         rows=rows, stars=stars, flux=flux, flags=flags,
         odd=excess_residual(planes.pop("qfit")), **planes,
         exptime=np.array([one.exptime for one in frames]),
-        airmass=np.array([one.airmass for one in frames]),
+        airmass=np.array([one.airmass for one in frames]), fwhm=widths,
         crowding=np.where(stars >= 0, shared[stars], 0.0) if n_all else np.zeros(len(stars)),
         psf_area=psf_area(fwhm),
     )  # fmt: skip
@@ -159,6 +168,9 @@ def field_terms(
 ) -> FloatArray:
     """Give the surfaces over the field at each point: up to the fourth order, and r to the sixth.
 
+    The last ``SEEING_TERMS`` are surfaces that come and go with the seeing: where the PSF is broad
+    for the camera's sake, an aperture loses more of the light in a frame that is blurred.
+
     Returns
     -------
     ndarray, shape (n_terms, n_frames, n_stars)
@@ -169,9 +181,14 @@ def field_terms(
     u = np.nan_to_num((cube.x[frames, stars] - middle_x) / size)
     v = np.nan_to_num((cube.y[frames, stars] - middle_y) / size)
     uu, uv, vv = u * u, u * v, v * v
+    width = np.where(cube.fwhm > 0, cube.fwhm, np.nan)
+    known = np.isfinite(width)
+    typical = float(np.median(width[known])) if known.any() else 1.0
+    blur = np.nan_to_num(np.log(width / typical)).clip(-MOST_BLUR, MOST_BLUR)[frames, None]
     return np.stack([
         u, v, uu, uv, vv, u * uu, v * uu, u * vv, v * vv,
         uu * uu, uu * uv, uv * uv, uv * vv, vv * vv, (uu + vv) ** 3,
+        blur * u, blur * v, blur * uu, blur * uv, blur * vv,
     ])  # fmt: skip
 
 

@@ -2,8 +2,8 @@
 
 Frames without a flat field, or with one that is slightly wrong, make every star's light curve
 follow its way over the detector. All stars together tell the shape: a smooth surface is fitted to
-what the ensemble leaves over. What a star's own magnitude or a frame's zero-point could explain
-just as well is left to them.
+what the ensemble leaves over, and another that comes and goes with the seeing. What a star's own
+magnitude or a frame's zero-point could explain just as well is left to them.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipnick_watch.lightcurves.comparison import LEAST_SNR, clean_points, magnitudes
-from pipnick_watch.lightcurves.cube import Cube, field_terms, thinned
+from pipnick_watch.lightcurves.cube import SEEING_TERMS, Cube, field_terms, thinned
 from pipnick_watch.lightcurves.ensemble import column_medians, left_over, solve_ensemble
 from pipnick_watch.lightcurves.noise import MAGNITUDE
 from pipnick_watch.lightcurves.starlist import FLUXES
@@ -39,6 +39,8 @@ CELLS = 6
 
 SIGNIFICANT = 6.0
 """F ratio from which the surface is believed: each term must earn so many times its noise."""
+
+POINTS_PER_TERM = 10
 
 SHOWN = 5e-4
 """Share of a surface's variance that stars and frames could not explain: below it is not seen."""
@@ -75,6 +77,8 @@ def flatten(cube: Cube, saturation: float, barred: IntArray, base: int) -> Cube:
     raw = np.where(good, raw, 0.0)
     variance = magnitudes(some, base, stars)[1] ** 2
     terms = field_terms(cube, stars, every)
+    if good.sum() - sum(good.shape) < POINTS_PER_TERM * len(terms):
+        terms[-SEEING_TERMS:] = 0.0  # too few points to tell
     bends = np.zeros((len(FLUXES), len(terms)))
     for _ in range(ROUNDS):
         flat = raw[base] - np.einsum("t,tij->ij", bends[base], terms)
@@ -156,7 +160,7 @@ def _fit(raw: FloatArray, terms: FloatArray, weights: FloatArray) -> FloatArray:
     after = (goal**2).sum(axis=1) - explained
     rank = len(modes)
     free = int(seen.sum()) - rank - sum(weights.shape)
-    if rank == 0 or free < 10 * rank:
+    if rank == 0 or free < POINTS_PER_TERM * rank:
         return np.zeros((len(raw), len(terms)))
     believed = explained / rank > SIGNIFICANT * after / free
     return np.where(believed[:, None], strength / share @ modes, 0.0)
