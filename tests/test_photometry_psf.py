@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from photometry_scenes import plain_psf
 
-from pipnick_watch.photometry.psf import DRIFT_TERMS
+from pipnick_watch.photometry.drift import DRIFT_TERMS
 from pipnick_watch.photometry.psf_correction import (
     TERMS,
     correction_gradient,

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from pipnick_watch.photometry.psf import Psf, drift_basis
+from pipnick_watch.photometry.drift import drift_basis
+from pipnick_watch.photometry.psf import Psf
 
 __all__ = ["moffat_centres"]
 

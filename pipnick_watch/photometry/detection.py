@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from pipnick_watch.photometry.background import measure_sky
 from pipnick_watch.photometry.smoothing import FWHM_TO_SIGMA, smooth
-from pipnick_watch.photometry.stamps import disk
+from pipnick_watch.photometry.stamps import disk, pieces
 
 __all__ = [
     "bootstrap_fwhm",
@@ -43,15 +43,16 @@ def fill_masked(data: FloatArray, bad: BoolArray, fwhm: float) -> FloatArray:
     reach = max(2, int(np.ceil(0.8 * fwhm)))
     m = reach
     stride = data.shape[1] + 2 * m
-    # light and weight side by side, as real and imaginary part: they are looked up together
-    flat = np.pad(filled + 1j * ~bad, m).ravel()
-    at = (iy + m) * stride + ix + m
+    good = np.pad(~bad, m).ravel()
+    flat = np.pad(filled, m).ravel()
     window = disk(reach)
     shares = np.exp(-0.5 * (window.ox**2 + window.oy**2) / sigma**2)
-    both = np.zeros(len(at), dtype=np.complex128)
-    for share, away in zip(shares.tolist(), window.oy * stride + window.ox, strict=True):
-        both += share * flat.take(at + away)
-    total, weight = both.real, both.imag
+    total, weight = np.zeros(len(iy)), np.zeros(len(iy))
+    for piece in pieces(len(iy), len(window)):
+        centre = (iy[piece] + m) * stride + ix[piece] + m
+        around = centre[:, None] + (window.oy * stride + window.ox)
+        total[piece] = flat.take(around) @ shares
+        weight[piece] = good.take(around) @ shares
     filled[iy, ix] = np.where(weight > 1e-4, total / np.maximum(weight, 1e-12), 0.0)
     return filled
 

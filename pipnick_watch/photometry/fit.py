@@ -29,6 +29,10 @@ WALK_FWHM = 0.75  # how far a source may get from where it was found
 STRIDE_FWHM = 0.25  # and in one step
 DAMPING = 1e-5
 LEAST_FLUX = 1e-6  # electrons: steps are divided by the flux
+FIRST_LEAP = 4  # step from which those that creep are lengthened,
+CREEP = 0.5  # as those that are more than this share of the last one,
+LONGEST_SHARE = 0.8  # to the sum of those that would follow, of this share at most,
+STRAIGHT = 0.1  # and that leave the last one's direction by less than this (squared)
 FEW = 40  # sources for which the matrix is not worth being sparse
 SETTLED = 0.05  # of the standard error: a step this small is the last one
 
@@ -80,7 +84,7 @@ def fit_sources(
     quiet = scene.sky_variance.take(index) + np.maximum(held, 0.0) + 1e-12
     # what the sources put on each pixel is added up on a plane, which is left as it was found
     plane, light = canvas.blank, np.zeros(index.shape)
-    active = np.arange(n)
+    active, before = np.arange(n), np.zeros((n, 3))
     for turn in range(rounds):
         some = slice(None) if len(active) == n else active
         now, at = sources.keep(some), index[some]
@@ -92,6 +96,8 @@ def fit_sources(
         noise = (quiet[some] + np.maximum(total, 0.0)).astype(np.float32)
         columns = _columns(parts, data[some] - total, good[some] / np.sqrt(noise))
         step, error = _solve(make_normal(columns, pairs.among(active, n)))
+        if turn >= FIRST_LEAP:
+            step, before[active] = _leap(step, before[active], error)
         x, y, flux, at_bound = _advance(now, step, psf.fwhm)
         settled = (
             (np.abs(flux - now.flux) < SETTLED * error[:, 0])
@@ -158,6 +164,28 @@ def _solve(normal: Normal) -> tuple[FloatArray, FloatArray]:
         )  # fmt: skip
         step = factors.solve(normal.vector.ravel())
     return scale * step.reshape(-1, 3), scale
+
+
+def _leap(step: FloatArray, before: FloatArray, error: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Lengthen the steps of sources that creep: each step is nearly a fixed share of the last.
+
+    Parameters
+    ----------
+    before : ndarray, shape (n, 3)
+        The last steps over their errors; zero where the last one was lengthened.
+
+    Returns
+    -------
+    step, before : ndarray, shape (n, 3)
+    """
+    now = step / error
+    along = (now * before).sum(axis=1)
+    squares = (before**2).sum(axis=1)
+    share = along / np.maximum(squares, 1e-30)
+    aside = (now**2).sum(axis=1) - along * share
+    creeps = (share > CREEP) & (aside < STRAIGHT * along * share)
+    factor = np.where(creeps, 1.0 / (1.0 - np.minimum(share, LONGEST_SHARE)), 1.0)
+    return step * factor[:, None], np.where(creeps[:, None], 0.0, now)
 
 
 def _advance(

@@ -6,18 +6,15 @@ from functools import cache, cached_property
 import numpy as np
 import numpy.typing as npt
 
+from pipnick_watch.photometry.drift import DRIFT_TERMS, drift_basis, quadratic_form
 from pipnick_watch.photometry.psf_correction import TERMS, correction_gradient, correction_value
 from pipnick_watch.photometry.stamps import pieces
 
-__all__ = [
-    "DRIFT_TERMS", "INTEGRATE_BELOW", "USUAL_BETA", "Psf", "drift_basis", "fallback_psf",
-    "integration_nodes", "quadratic_form",
-]  # fmt: skip
+__all__ = ["INTEGRATE_BELOW", "USUAL_BETA", "Psf", "fallback_psf", "integration_nodes"]
 
 FloatArray = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating]
 
-DRIFT_TERMS = 6
 INTEGRATE_BELOW = 2.5  # pixels of FWHM
 USUAL_BETA = 3.0
 AT_ONCE = 1 << 16  # bytes of each array: a few dozen of them stay in the cache
@@ -269,26 +266,6 @@ def fallback_psf(fwhm: float, shape: tuple[int, int]) -> Psf:
         log_alpha=log_alpha, beta=USUAL_BETA, g1=zero, g2=zero, shape=shape,
         correction=np.zeros(len(TERMS)), mismatch=0.05,
     )  # fmt: skip
-
-
-def drift_basis(x: FloatArray, y: FloatArray, shape: tuple[int, int]) -> FloatArray:
-    """Second-degree polynomial over the field, each coordinate from -1 to 1: shape (n, 6)."""
-    ny, nx = shape
-    half = max(max(ny, nx) / 2.0, 1.0)
-    u, v = (x - (nx - 1) / 2.0) / half, (y - (ny - 1) / 2.0) / half
-    return np.column_stack([np.ones_like(u), u, v, u * u + v * v, u * u - v * v, u * v])
-
-
-def quadratic_form(
-    log_alpha: FloatArray, g1: FloatArray, g2: FloatArray
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Turn radius and shape into the form a dx² + 2 b dx dy + c dy², of determinant α⁻⁴."""
-    g = np.hypot(g1, g2)
-    scale = np.exp(-2.0 * log_alpha)
-    # sinh(2g)/g stays finite at g = 0
-    stretch = np.where(g > 1e-8, np.sinh(2.0 * g) / np.maximum(g, 1e-8), 2.0)
-    cosh = np.cosh(2.0 * g)
-    return scale * (cosh - stretch * g1), -scale * stretch * g2, scale * (cosh + stretch * g1)
 
 
 @cache

@@ -5,7 +5,8 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import numpy.typing as npt
 
-from pipnick_watch.photometry.psf import Psf, drift_basis
+from pipnick_watch.photometry.drift import drift_basis
+from pipnick_watch.photometry.psf import Psf
 from pipnick_watch.photometry.psf_parameters import OWN, Layout, advance, limited
 from pipnick_watch.photometry.psf_slopes import slopes
 from pipnick_watch.photometry.stamps import pieces

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from pipnick_watch.photometry.psf import DRIFT_TERMS, USUAL_BETA, Psf
+from pipnick_watch.photometry.drift import DRIFT_TERMS
+from pipnick_watch.photometry.psf import USUAL_BETA, Psf
 from pipnick_watch.photometry.psf_correction import FREE_TERMS
 
 __all__ = ["OWN", "Layout", "advance", "limited", "width"]

@@ -3,7 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from pipnick_watch.photometry.psf import Psf, drift_basis, integration_nodes, quadratic_form
+from pipnick_watch.photometry.drift import drift_basis, quadratic_form
+from pipnick_watch.photometry.psf import Psf, integration_nodes
 from pipnick_watch.photometry.psf_correction import (
     FREE_TERMS,
     correction_gradient,

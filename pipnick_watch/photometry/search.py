@@ -76,9 +76,7 @@ def find_more(
         Share of the subtracted light that the PSF's own faults may leave in one place.
     """
     share, peak = filter_response(psf)
-    left = residual.copy()
-    left[bad] = 0.0
-    filtered = smooth(left, KERNEL * psf.fwhm)
+    filtered = smooth(np.where(bad, 0.0, residual), KERNEL * psf.fwhm)
     iy, ix = filtered_peaks(filtered, MARGIN * thresh * share * rms)
     full = known.saturated
     clear = away_from(

@@ -95,7 +95,9 @@ class Canvas:
         """Pad a frame with zeros and flatten it."""
         ny, nx = self.shape
         m = self.margin
-        out = np.zeros((ny + 2 * m, nx + 2 * m), dtype=values.dtype)
+        out = np.empty((ny + 2 * m, nx + 2 * m), dtype=values.dtype)
+        out[:m] = out[m + ny :] = 0
+        out[m : m + ny, :m] = out[m : m + ny, m + nx :] = 0
         out[m : m + ny, m : m + nx] = values
         return out.ravel()
 
