@@ -13,17 +13,16 @@ from pipnick_watch.errors import RecordsError
 from pipnick_watch.outline import Outline
 from pipnick_watch.records import Entry, FileTable, Records, TableView
 from pipnick_watch.settings import Settings
-from pipnick_watch.watch.options import option_against, useless_words
+from pipnick_watch.watch.options import is_focus, option_against, useless_words
+from pipnick_watch.watch.wanted_rows import WantedRows
 
-__all__ = ["COMMENTED", "Exclusions", "is_focus"]
+__all__ = ["COMMENTED", "Exclusions"]
 
 logger = logging.getLogger(__name__)
 
 COMMENTED = "commented out in astrometry_files.tbl"
 OPTION = "excluded by --"
 LEFT_BEHIND = COMMENTED + " by an earlier --"
-
-FOCUS = "FOCUS"
 
 STEADY_S = 1.0
 """The table is acted on when it has been unchanged for so long: an editor may be at it."""
@@ -57,9 +56,7 @@ class Exclusions:
         self._seen = self.table.signature()
         self._acted_on: object = None
         self._changed_at = 0.0
-        self._unlisted: dict[str, tuple[str, str, bool]] = {}
-        self._uncommented: set[str] = set()
-        self._unlistable: set[str] = set()
+        self._wanted = WantedRows(self.table)
         self._retry_at = 0.0
         self._trouble_since = 0.0
         self.trouble = ""
@@ -68,18 +65,14 @@ class Exclusions:
     def busy(self) -> bool:
         """Whether the table is still to be written, or an edit to be acted on."""
         hopeless = self.trouble and time.monotonic() - self._trouble_since > GIVE_UP_S
-        return not hopeless and (self._unwritten or self._seen != self._acted_on)
+        return not hopeless and (bool(self._wanted) or self._seen != self._acted_on)
 
     @property
     def due(self) -> float:
         """Monotonic time at which :meth:`step` has something to do."""
-        if self._seen != self._acted_on or self._unwritten:
+        if self._seen != self._acted_on or self._wanted:
             return max(self._retry_at, self._changed_at + STEADY_S)
         return float("inf")
-
-    @property
-    def _unwritten(self) -> bool:
-        return bool(self._unlisted or self._uncommented)
 
     def begin(self) -> list[str]:
         """Read the table before the first frame is looked at, and act on it.
@@ -165,18 +158,18 @@ class Exclusions:
         What a human takes the ``#`` off afterwards is not commented out again by this process.
         """
         if excluded and not is_focus(outline.object):
-            self._want_comment(name, outline.object, outline.filter)
-        elif name not in self._view and name not in self._unlistable:
-            self._unlisted.setdefault(name, (outline.object, outline.filter, excluded))
+            self._wanted.comment(name, outline.object, outline.filter, self._view)
+        elif name not in self._view:
+            self._wanted.row(name, outline.object, outline.filter, excluded=excluded)
 
     def check(self) -> None:
         """Note which recorded frames have lost their row: somebody's stale copy, say."""
         for name, entry in self.records.entries().items():
             known = entry.object != "UNKNOWN" and not entry.reason.startswith("same frame as ")
-            listed = name in self._view or name in self._unlisted or name in self._unlistable
+            listed = name in self._view or name in self._wanted
             if known and not listed and (self.records.layout.reduced / name).exists():
                 excluded = entry.reason.startswith((OPTION, "focus"))
-                self._unlisted[name] = (entry.object, entry.filter, excluded)
+                self._wanted.row(name, entry.object, entry.filter, excluded=excluded)
 
     def step(self) -> list[str]:
         """Act on an edit of the table, and write what it lacks.
@@ -210,7 +203,7 @@ class Exclusions:
             self._acted_on = self._seen
             self._out_of_trouble()
             self.check()
-        if self._unwritten and self._seen == self._acted_on:
+        if self._wanted and self._seen == self._acted_on:
             measure += self._write()
         return measure
 
@@ -224,23 +217,11 @@ class Exclusions:
 
     def _write(self) -> list[str]:
         """Add the rows that the table lacks, and comment out what the options leave out."""
-        rows = [
-            self.table.row(name, object_, filter_, excluded=excluded)
-            for name, (object_, filter_, excluded) in self._unlisted.items()
-        ]
-        refused = self.table.add(rows) if rows else []
-        for line in refused:
-            logger.warning("%s", line)
-        tried = set(self._unlisted) if refused else set()
-        self._unlisted.clear()
-        if self._uncommented:
-            self.table.comment_out(self._uncommented)
-            logger.info("commented out in the table: %s", ", ".join(sorted(self._uncommented)))
-            self._uncommented.clear()
+        self._wanted.write()
         # taken before the reading: an edit in between is then seen as one
         signature = self.table.signature()
         # before the reading too: what the table cannot hold is not asked for again
-        self._unlistable |= {name for name in tried if name not in self.table.read()}
+        self._wanted.refuse(self.table.read())
         measure = self._read()
         self._seen = self._acted_on = signature
         self._out_of_trouble()
@@ -262,7 +243,7 @@ class Exclusions:
             if option:
                 if entry.status == "done" or entry.reason.startswith(COMMENTED):
                     options[name] = option
-                    self._want_comment(name, entry.object, entry.filter)
+                    self._wanted.comment(name, entry.object, entry.filter, self._view)
                 continue
             commented = self._view.excluded(name)
             stands = "excluded" if self.watch.use_table else "done"
@@ -281,14 +262,6 @@ class Exclusions:
             measure += self.records.include(back)
             logger.info("taken back, being in the table again: %s", ", ".join(back))
         return measure
-
-    def _want_comment(self, name: str, object_: str, filter_: str) -> None:
-        if name in self._unlistable:
-            return
-        if name not in self._view:
-            self._unlisted[name] = (object_, filter_, True)
-        elif not self._view.excluded(name):
-            self._uncommented.add(name)
 
     def _keep_out(self, names: list[str], reason: str) -> list[str]:
         logger.info("kept out of the object's CSV, being %s: %s", reason, ", ".join(names))
@@ -329,8 +302,3 @@ class Exclusions:
 
     def _out_of_trouble(self) -> None:
         self.trouble, self._retry_at = "", 0.0
-
-
-def is_focus(object_: str) -> bool:
-    """Tell whether a frame of this object was taken to focus the telescope."""
-    return FOCUS in object_

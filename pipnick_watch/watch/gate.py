@@ -6,7 +6,8 @@ from pathlib import Path
 from pipnick_watch.records import Records
 from pipnick_watch.settings import Settings
 from pipnick_watch.watch.claims import SAME_FRAME, Claims
-from pipnick_watch.watch.exclusions import Exclusions, is_focus
+from pipnick_watch.watch.exclusions import Exclusions
+from pipnick_watch.watch.options import is_focus
 from pipnick_watch.watch.ready import Candidate, Limits, Verdict, check_lock, look
 
 __all__ = ["Gate"]

@@ -1,4 +1,4 @@
-"""Which frames the options ``--excl_files``, ``--excl_objs`` and ``--excl_filts`` leave out."""
+"""Which frames the options ``--excl_…`` leave out, and which are focus frames."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable
 from pipnick_watch.records import without_suffix
 from pipnick_watch.settings import WatchSettings
 
-__all__ = ["option_against", "useless_words"]
+__all__ = ["is_focus", "option_against", "useless_words"]
+
+FOCUS = "FOCUS"
 
 Place = tuple[str, str, str]
 """A frame's path below ``reduced/``, its object and its filter, the latter two as recorded."""
@@ -69,3 +71,8 @@ def _in_name(word: str, name: str) -> bool:
 
 def _plain(text: str) -> str:
     return re.sub(r"[^A-Z0-9.+-]", "", text.upper())
+
+
+def is_focus(object_: str) -> bool:
+    """Tell whether a frame of this object was taken to focus the telescope."""
+    return FOCUS in object_

@@ -33,8 +33,8 @@ from pipnick_watch.records.objectcsv import CatalogueGoneError, places_of, read_
 from pipnick_watch.records.result import FrameResult
 from pipnick_watch.settings import Settings
 from pipnick_watch.solution import place_sources, solution_identity
-from pipnick_watch.watch.exclusions import is_focus
 from pipnick_watch.watch.jobs import Drawing, Job, Outcome, Placed, PlaceJob
+from pipnick_watch.watch.options import is_focus
 from pipnick_watch.watch.process import limited
 
 __all__ = [
