@@ -28,7 +28,7 @@ def curve_text(one: Assembly) -> Iterator[bytes]:
     compared = np.zeros(len(cube.stars), dtype=np.int64)
     compared[one.recipe.comparisons] = 1
     mag = np.where(np.isfinite(curves.mag_err), curves.mag, np.nan)
-    comma, end = texts([b","]), texts([b"\n"])
+    comma, end, missing = texts([b","]), texts([b"\n"]), texts([b"nan"])
     seen = np.isfinite(cube.x).T
     stars, rows = np.nonzero(seen)
     planes = [
@@ -42,7 +42,8 @@ def curve_text(one: Assembly) -> Iterator[bytes]:
         batch = slice(first, first + BATCH)
         parts = [numbers[stars[batch]], heads[rows[batch]]]
         for values, decimals in planes:
-            parts += [fixed_point(values[batch], decimals), comma]
+            some = values[batch]
+            parts += [missing if np.isnan(some).all() else fixed_point(some, decimals), comma]
         parts += [fixed_point(compared[stars[batch]], 0), comma]
         parts += [fixed_point(flags[batch], 0), end]
         yield joined(parts)

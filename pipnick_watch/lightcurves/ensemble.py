@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Ensemble", "column_medians", "left_over", "robust_scatter", "solve_ensemble"]
+__all__ = ["Ensemble", "column_medians", "crossed", "left_over", "robust_scatter", "solve_ensemble"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -106,7 +106,7 @@ def _solve(m: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
     per_star, per_frame = weights.sum(axis=0), weights.sum(axis=1)
     share = weights / np.where(per_frame > 0, per_frame, 1.0)[:, None]
     mean = (share * m).sum(axis=-1)
-    matrix = np.diag(per_star) - _crossed(weights, share)
+    matrix = np.diag(per_star) - crossed(weights, share)
     right = (weights * (m - mean[..., None])).sum(axis=-2)
     # a constant may be added to all stars: the solution with the smallest norm is taken, about a
     # first guess so that stars which no frame links keep their own brightness
@@ -124,19 +124,22 @@ def _solve(m: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
     return np.asarray(stars), np.asarray(offsets)
 
 
-def _crossed(a: FloatArray, b: FloatArray) -> FloatArray:
+def crossed(a: FloatArray, b: FloatArray) -> FloatArray:
     """Give ``a.T @ b``, slice by slice.
 
     A BLAS works on slices so small in one thread: more would cost more than they save here, and
     may round anew.
+
+    Parameters
+    ----------
+    a, b : ndarray, shape (n, n_a) and (n, n_b)
     """
-    n_frames, n_stars = a.shape
-    step = max(ONE_THREAD // n_stars**2, 1)
-    n_slices = -(-n_frames // step)
-    parts = np.zeros((2, n_slices * step, n_stars))
-    parts[0, :n_frames], parts[1, :n_frames] = a, b
-    one, other = parts.reshape(2, n_slices, step, n_stars)
-    return np.asarray(np.matmul(one.transpose(0, 2, 1), other).sum(axis=0))
+    n = len(a)
+    step = max(ONE_THREAD // (a.shape[1] * b.shape[1]), 1)
+    whole = n // step * step
+    parts = [one[:whole].reshape(-1, step, one.shape[1]) for one in (a, b)]
+    first = np.matmul(parts[0].transpose(0, 2, 1), parts[1]).sum(axis=0)
+    return np.asarray(first + a[whole:].T @ b[whole:])
 
 
 def _linked(seen: npt.NDArray[np.bool_]) -> bool:

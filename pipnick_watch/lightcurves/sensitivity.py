@@ -13,7 +13,12 @@ import numpy.typing as npt
 
 from pipnick_watch.lightcurves.comparison import LEAST_SNR, clean_points, magnitudes
 from pipnick_watch.lightcurves.cube import SEEING_TERMS, Cube, field_terms, thinned
-from pipnick_watch.lightcurves.ensemble import column_medians, left_over, solve_ensemble
+from pipnick_watch.lightcurves.ensemble import (
+    column_medians,
+    crossed,
+    left_over,
+    solve_ensemble,
+)
 from pipnick_watch.lightcurves.noise import MAGNITUDE
 from pipnick_watch.lightcurves.starlist import FLUXES
 
@@ -92,7 +97,8 @@ def flatten(cube: Cube, saturation: float, barred: IntArray, base: int) -> Cube:
     for choice in np.flatnonzero(~often):
         nearest = np.flatnonzero(often)[np.argmin(np.abs(np.flatnonzero(often) - choice))]
         bends[choice] = bends[nearest]
-    return dataclasses.replace(cube, bent=np.einsum("kt,tij->ijk", bends, field_terms(cube)))
+    # frame by frame: a BLAS starts no threads for so little
+    return dataclasses.replace(cube, bent=np.moveaxis(field_terms(cube), 0, -1) @ bends.T)
 
 
 def _wandered(cube: Cube) -> bool:
@@ -148,14 +154,13 @@ def _fit(raw: FloatArray, terms: FloatArray, weights: FloatArray) -> FloatArray:
     plain = (plain - np.average(plain, axis=1, weights=root**2)[:, None]) * root
     # What is hardly seen must not be guessed at: a slope of the sensitivity along the drift looks
     # like a change of all magnitudes. Surfaces are sorted by the share of them that shows.
-    # einsum: no threads, and the same bytes every time.
-    gram = np.einsum("in,jn->ij", plain, plain)
+    gram = crossed(plain.T, plain.T)
     gram += np.diag(1e-9 * np.diag(gram) + 1e-30)
     inverse = np.linalg.inv(np.linalg.cholesky(gram))
-    share, modes = np.linalg.eigh(inverse @ np.einsum("in,jn->ij", design, design) @ inverse.T)
+    share, modes = np.linalg.eigh(inverse @ crossed(design.T, design.T) @ inverse.T)
     seen_well = share > SHOWN
     share, modes = share[seen_well], (modes.T @ inverse)[seen_well]
-    strength = np.einsum("in,kn->ki", design, goal) @ modes.T
+    strength = crossed(goal.T, design.T) @ modes.T
     explained = (strength**2 / share).sum(axis=1)
     after = (goal**2).sum(axis=1) - explained
     rank = len(modes)
