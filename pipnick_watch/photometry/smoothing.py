@@ -10,6 +10,7 @@ Single = npt.NDArray[np.float32]
 
 FWHM_TO_SIGMA = 1.0 / 2.3548200450309493
 BLOCK = 32  # rows or columns that one product makes
+SMALL = 1 << 18  # multiplications in a product: for so few no library starts other threads
 REACH = 5.0  # standard deviations to which the Gaussian goes on
 NARROW = 1.3  # pixels: a narrower one ripples, for want of frequencies that pixels cannot show,
 RIPPLES = 8  # this many pixels farther
@@ -38,14 +39,17 @@ def smooth(data: npt.NDArray[np.floating], fwhm: float) -> Single:
     padded = np.zeros((down + 2 * reach, across + 2 * reach), dtype=np.float32)
     padded[reach : reach + ny, reach : reach + nx] = data
     half = np.empty((down, across + 2 * reach), dtype=np.float32)
+    step = max(1, SMALL // band.size)
     for first in range(0, down, BLOCK):
-        np.matmul(band, padded[first : first + BLOCK + 2 * reach], out=half[first : first + BLOCK])
+        rows, made = padded[first : first + BLOCK + 2 * reach], half[first : first + BLOCK]
+        for k in range(0, half.shape[1], step):
+            np.matmul(band, rows[:, k : k + step], out=made[:, k : k + step])
     out = np.empty((down, across), dtype=np.float32)
     turned = np.ascontiguousarray(band.T)
     for first in range(0, across, BLOCK):
-        np.matmul(
-            half[:, first : first + BLOCK + 2 * reach], turned, out=out[:, first : first + BLOCK]
-        )
+        columns, made = half[:, first : first + BLOCK + 2 * reach], out[:, first : first + BLOCK]
+        for k in range(0, down, step):
+            np.matmul(columns[k : k + step], turned, out=made[k : k + step])
     return out[:ny, :nx]
 
 
