@@ -72,7 +72,7 @@ def _means(
     window = ring(INNER * fwhm, min(OUTER * fwhm, canvas.margin - 1.0))
     values, good = canvas.pad(np.where(bad, 0.0, empty)), canvas.pad(~bad)
     ix, iy = sources.pixel
-    noise = canvas.pad(rms)[canvas.at(ix, iy)]
+    noise = rms[iy.clip(0, rms.shape[0] - 1), ix.clip(0, rms.shape[1] - 1)]
     mean, count = np.zeros(len(sources)), np.zeros(len(sources))
     for piece in pieces(len(sources), len(window)):
         index = canvas.indices(ix[piece], iy[piece], window)
