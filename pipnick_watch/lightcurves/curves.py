@@ -36,6 +36,10 @@ FALSE_ALARM = 1e-3
 """Probability that a constant star is flagged as variable."""
 
 LEAST_POINTS = 8
+LEAST_SHARE = 0.3
+"""Share of the frames that must show a star to tell of the errors, and to be judged by them: what
+comes and goes at the edge stands where sky, PSF and sensitivity are least known."""
+
 LEAST_PULLS = 6
 CLIP = 3.5
 SPILL = 0.3
@@ -186,7 +190,7 @@ def _scatters(
 ) -> tuple[FloatArray, FloatArray]:
     """Give formal error and scatter of the stars that were measured often enough."""
     known = np.isfinite(judged)
-    often = known.sum(axis=0) >= max(LEAST_POINTS, 0.3 * len(mag))
+    often = known.sum(axis=0) >= max(LEAST_POINTS, LEAST_SHARE * len(mag))
     formal = np.where(known, variance + offset_var, np.nan)[:, often]
     points = known[:, often].sum(axis=0)
     scatter = robust_scatter(judged[:, often]) * np.sqrt(points / np.maximum(points - 1, 1))
@@ -218,7 +222,7 @@ def _variable(mag: FloatArray, error: FloatArray, judged: FloatArray) -> BoolArr
     out = np.zeros(mag.shape[1], dtype=bool)
     known = np.isfinite(judged) & np.isfinite(error)
     n = known.sum(axis=0)
-    often = np.flatnonzero(n >= LEAST_POINTS)
+    often = np.flatnonzero(n >= max(LEAST_POINTS, LEAST_SHARE * len(mag)))
     if len(often) < LEAST_STARS:
         return out
     points, sigma = np.where(known, judged, np.nan)[:, often], error[:, often]
