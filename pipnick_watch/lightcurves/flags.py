@@ -25,7 +25,8 @@ class CurveFlag(IntFlag):
 CURVE_FLAGS: dict[CurveFlag, str] = {
     CurveFlag.TARGET: "the star that [targets] names",
     CurveFlag.CANDIDATE: "no target is named: the star nearest to the header's RA and Dec",
-    CurveFlag.VARIABLE: "varies more than its errors; 1 constant star in 1000 is flagged by chance",
+    CurveFlag.VARIABLE: "varies more than its errors, as 1 constant star in 1000 does by chance;"
+    " not judged where fewer than 30 % of the frames show it",
     CurveFlag.CHECK: "a constant star as bright as the target, to judge its light curve by",
     CurveFlag.CLOUDED: "the frame lost more than 0.1 mag against the clear part of the night",
     CurveFlag.FORCED: "not detected in this frame: measured at the place where it must be",
