@@ -252,11 +252,3 @@ def test_what_is_broader_than_the_psf_is_flagged_and_no_star_is() -> None:
         near = np.hypot(*(place - at).T) < 6.0
         assert near.sum() == 1
         assert extended[near].all()
-
-
-def test_a_galaxy_is_one_source(tmp_path: Path) -> None:
-    """The core of UGC 9837 is broader than the PSF by far: one source, flagged, and no swarm."""
-    table = measure(real_frame("d1074_red", tmp_path), Settings()).catalogue
-    core = table[np.hypot(table["x_fit"] - 491, table["y_fit"] - 537) < 25]
-    assert len(core) == 1
-    assert int(core["flags"][0]) & int(Flag.EXTENDED)

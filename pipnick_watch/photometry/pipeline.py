@@ -80,10 +80,11 @@ def measure(frame: Frame, settings: Settings) -> Measurement:
     state = refit(refine_psf(state, corrected=True), rounds=3)
     state = _search(state)
     state = weed(state, settings.photometry.thresh)
-    state = _shaped(settle(state))
-    # of a galaxy's parts the one that is left becomes broader, and shows that others are parts too
-    while not (single := one_of_each_galaxy(state.psf, state.sources)).all():
-        state = _shaped(settle(drop(state, single)))
+    state = drop(state, one_of_each_galaxy(state.psf, state.sources))
+    state = settle(state)
+    everyone = np.arange(len(state.sources))
+    sources = measure_shapes(state.scene, state.psf, state.sources, state.model, everyone)
+    state = replace(state, sources=sources)
     if settings.photometry.engine == "photutils":
         # photutils is slow to load: only who asks for it waits
         from pipnick_watch.photometry.reference import tabulate_reference
@@ -123,13 +124,6 @@ def _first_look(frame: Frame, settings: Settings, fwhm: float | None = None) -> 
         model=np.zeros(canvas.size),
         saturated_errors=np.zeros((int(sources.saturated.sum()), 3)),
     )  # fmt: skip
-
-
-def _shaped(state: State) -> State:
-    """Measure the shapes of all sources, as they are at last."""
-    everyone = np.arange(len(state.sources))
-    sources = measure_shapes(state.scene, state.psf, state.sources, state.model, everyone)
-    return replace(state, sources=sources)
 
 
 def _search(state: State) -> State:
