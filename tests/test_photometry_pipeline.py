@@ -252,3 +252,9 @@ def test_what_is_broader_than_the_psf_is_flagged_and_no_star_is() -> None:
         near = np.hypot(*(place - at).T) < 6.0
         assert near.sum() == 1
         assert extended[near].all()
+
+
+def test_the_stars_of_a_cluster_are_not_taken_for_galaxies(tmp_path: Path) -> None:
+    """In NGC 4147 faint stars broaden the others; few of its sources are EXTENDED for that."""
+    flags = np.asarray(measure(real_frame("d1048_red", tmp_path), Settings()).catalogue["flags"])
+    assert ((flags & int(Flag.EXTENDED)) > 0).mean() < 0.2

@@ -19,6 +19,8 @@ BLENDED_FWHM = 2.0
 BLENDED_SHARE = 0.1
 EXTENDED = 0.5  # excess of the second moments, along and across together
 SURELY_EXTENDED = 6.0  # standard errors of it
+VERY_EXTENDED = 0.5  # excess across alone
+CROWD_FWHM = 4.0
 NEAR_EDGE_FWHM = 1.0
 
 
@@ -74,14 +76,21 @@ def flag_sources(
         (Flag.UNDERSAMPLED, np.full(n, psf.integrated)),
         (Flag.NO_APCOR, np.full(n, not corrected)),
         (Flag.PSF_FALLBACK, np.full(n, psf.n_stars == 0)),
-        (Flag.EXTENDED, _broad(sources) & ~sources.saturated),
+        (Flag.EXTENDED, _broad(psf, sources) & ~sources.saturated),
         (Flag.APERTURE_MASKED, lost),
     ):
         flags[which] |= int(flag)
     return flags
 
 
-def _broad(sources: Sources) -> BoolArray:
-    """Say which are broader than the PSF, beyond doubt; round or along one axis."""
+def _broad(psf: Psf, sources: Sources) -> BoolArray:
+    """Say which are broader than the PSF: beyond doubt if alone, and very much so in a crowd.
+
+    Where others are near, faint ones that nobody lists broaden a star as well.
+    """
+    near = neighbour_pairs(sources.x, sources.y, CROWD_FWHM * psf.fwhm)
+    alone = np.ones(len(sources), dtype=bool)
+    alone[near] = False
     excess = sources.major + sources.minor.clip(0.0, None)
-    return np.asarray((excess > EXTENDED) & (excess > SURELY_EXTENDED * sources.shape_err))
+    sure = (excess > EXTENDED) & (excess > SURELY_EXTENDED * sources.shape_err)
+    return np.asarray((alone & sure) | (sources.minor > VERY_EXTENDED))
