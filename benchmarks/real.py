@@ -27,7 +27,7 @@ from scipy.ndimage import shift
 from scipy.spatial import cKDTree
 
 from pipnick_watch.frame import Frame, read_frame
-from pipnick_watch.photometry import measure
+from pipnick_watch.photometry import Measurement, measure
 from pipnick_watch.photometry.flags import Flag
 from pipnick_watch.settings import Settings
 
@@ -118,26 +118,45 @@ def brightest(frame: Frame, table: Table) -> int:
     return int(next(row for row in alone if abs(growth[row] / usual - 1.0) < 0.02))
 
 
-def copies(frame: Frame, settings: Settings, number: int = 30) -> dict[str, str]:
-    """Put scaled copies of the brightest star in empty places and measure them."""
+def flux_of(snr: np.ndarray, table: Table) -> np.ndarray:
+    """Say how bright a star of this signal-to-noise is, where the frame's faintest stars are."""
+    sky = np.sqrt(np.min(np.asarray(table["flux_err"]) ** 2 - np.asarray(table["flux_psf"])))
+    return 0.5 * (snr**2 + np.sqrt(snr**4 + (2.0 * snr * sky) ** 2))
+
+
+def copies(frame: Frame, settings: Settings, draws: int) -> dict[str, str]:
+    """Measure scaled copies of the brightest star in empty places, thirty at a time."""
     measured = measure(frame, settings)
     table = measured.catalogue
     star = brightest(frame, table)
+    x0, y0, snr0 = (float(table[name][star]) for name in ("x_fit", "y_fit", "snr"))
+    found = [put_copies(frame, settings, measured, star, seed) for seed in range(draws)]
+    ratio, pull, snr = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    each = " ".join(f"{half_width(one):.2f}" for _, one, _ in found)
+    return {
+        "copied star": f"({x0:.0f}, {y0:.0f}) snr {snr0:.0f}",
+        "copies found": f"{len(snr)}, snr {snr.min():.0f} to {snr.max():.0f}",
+        "median - 1, %": f"{100.0 * (np.median(ratio) - 1.0):.2f}",
+        "pull of copies": f"{half_width(pull):.2f}  (each thirty: {each})",
+    }
+
+
+def put_copies(
+    frame: Frame, settings: Settings, measured: Measurement, star: int, seed: int, number: int = 30
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return measured over true flux, the pull and the signal-to-noise of copies of one star."""
+    table = measured.catalogue
     x0, y0, flux0 = (float(table[name][star]) for name in ("x_fit", "y_fit", "flux_psf"))
-    snr0 = float(table["snr"][star])
     half = int(np.ceil(4.0 * measured.figures["fwhm"]))
     ix, iy = round(x0), round(y0)
     box = (slice(iy - half, iy + half + 1), slice(ix - half, ix + half + 1))
     own = (frame.data - measured.background)[box]
-    rng = np.random.default_rng(20_240_513)
-    rms = float(measured.figures["sky_rms"])
-    factor = 10.0 ** rng.uniform(0.0, np.log10(15.0), 4 * number)
+    rng = np.random.default_rng(20_240_513 + seed)
+    asked = 10.0 ** rng.uniform(np.log10(20.0), np.log10(300.0), 4 * number)
     taken = np.column_stack([table["x_fit"], table["y_fit"]])
     data, put = frame.data.copy(), []
     ny, nx = data.shape
-    # pixels of sky noise that a star's flux is measured against
-    area = 4.0 * np.pi * (float(measured.figures["fwhm"]) / 2.3548) ** 2
-    for want in 20.0 * factor * np.sqrt(area) * rms:
+    for want in flux_of(asked, table):
         if want > 0.5 * flux0:
             continue
         for _ in range(200):
@@ -167,14 +186,7 @@ def copies(frame: Frame, settings: Settings, number: int = 30) -> dict[str, str]
     distance, row = tree.query(truth[:, :2])
     seen = distance < 2.0
     flux, error = (np.asarray(found[name])[row[seen]] for name in ("flux_psf", "flux_err"))
-    ratio = flux / truth[seen, 2]
-    snr = flux / error
-    return {
-        "copied star": f"({x0:.0f}, {y0:.0f}) snr {snr0:.0f}",
-        "copies found": f"{seen.sum()}/{len(put)}, snr {snr.min():.0f} to {snr.max():.0f}",
-        "median - 1, %": f"{100.0 * (np.median(ratio) - 1.0):.2f}",
-        "pull of copies": f"{half_width((flux - truth[seen, 2]) / error):.2f}",
-    }
+    return flux / truth[seen, 2], (flux - truth[seen, 2]) / error, flux / error
 
 
 def slope(frame: Frame, settings: Settings) -> dict[str, str]:
@@ -206,6 +218,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("frames", nargs="*", type=Path)
+    parser.add_argument("--draws", type=int, default=4, help="times thirty copies")
     chosen = parser.parse_args()
     settings = Settings()
     with tempfile.TemporaryDirectory() as scratch:
@@ -218,9 +231,13 @@ def main() -> None:
             sys.exit(f"no frame in {NIGHTS}: give the frames")
         for path in paths:
             frame = read_frame(path, path.name, settings)
-            for test in (interleaved, copies, slope):
-                for what, value in test(frame, settings).items():
-                    print(f"{path.stem:12} {what:22} {value}")
+            rows = (
+                interleaved(frame, settings)
+                | copies(frame, settings, chosen.draws)
+                | slope(frame, settings)
+            )
+            for what, value in rows.items():
+                print(f"{path.stem:12} {what:22} {value}")
 
 
 if __name__ == "__main__":

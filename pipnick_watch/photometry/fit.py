@@ -113,15 +113,18 @@ def fit_sources(
 
 
 def normal_matrix(
-    scene: Scene, psf: Psf, sources: Sources, model: FloatArray, radius: float
+    scene: Scene, psf: Psf, sources: Sources, model: FloatArray, radius: float, grain: float = 1.0
 ) -> csr_array:
-    """Build JᵀWJ, shape (3n, 3n); the parameters are (flux, x × flux, y × flux) of each source."""
+    """Build JᵀWJ, shape (3n, 3n); the parameters are (flux, x × flux, y × flux) of each source.
+
+    The sky's variance is raised by the factor ``grain``.
+    """
     if len(sources) == 0:
         return csr_array((0, 0))
     canvas, window = scene.canvas, disk(radius)
     ix, iy = sources.pixel
     index = canvas.indices(ix, iy, window)
-    noise = scene.sky_variance[index] + np.maximum(model[index], 0.0) + 1e-12
+    noise = scene.sky_variance[index] * grain + np.maximum(model[index], 0.0) + 1e-12
     # in double precision: the errors of close pairs are small differences
     parts = _evaluate(psf, sources, ix, iy, window).astype(np.float64)
     columns = _columns(parts, np.zeros(index.shape), np.sqrt(scene.good[index] / noise))

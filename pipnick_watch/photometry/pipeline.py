@@ -9,12 +9,13 @@ from pipnick_watch.frame import Frame
 from pipnick_watch.photometry.background import measure_sky
 from pipnick_watch.photometry.detection import bootstrap_fwhm, sharp_pixels
 from pipnick_watch.photometry.fit import fit_radius
+from pipnick_watch.photometry.grain import measure_grain
 from pipnick_watch.photometry.measurement import Measurement
 from pipnick_watch.photometry.psf import Psf, fallback_psf
 from pipnick_watch.photometry.saturation import find_saturated
 from pipnick_watch.photometry.search import find_first, find_more
 from pipnick_watch.photometry.shape import measure_shapes
-from pipnick_watch.photometry.stamps import Canvas
+from pipnick_watch.photometry.stamps import Canvas, disk
 from pipnick_watch.photometry.state import State
 from pipnick_watch.photometry.steps import (
     drop,
@@ -84,7 +85,9 @@ def measure(frame: Frame, settings: Settings) -> Measurement:
     state = settle(state)
     everyone = np.arange(len(state.sources))
     sources = measure_shapes(state.scene, state.psf, state.sources, state.model, everyone)
-    state = replace(state, sources=sources)
+    areas = _fitted_area(state), np.pi * settings.photometry.aperture_radius**2
+    grain = measure_grain(state.scene, state.model, areas)
+    state = replace(state, sources=sources, grain=grain)
     if settings.photometry.engine == "photutils":
         # photutils is slow to load: only who asks for it waits
         from pipnick_watch.photometry.reference import tabulate_reference
@@ -172,6 +175,13 @@ def _around(state: State, iteration: int) -> tuple[slice, slice]:
 def _step(frame: Frame) -> int:
     """Every so many-th row and column tells enough of a sky that is measured again later."""
     return 2 if min(frame.data.shape) > LARGE else 1
+
+
+def _fitted_area(state: State) -> float:
+    """Count the pixels that a fit to a faint source sums, as if all had one weight."""
+    window, (x, y) = disk(state.radius), state.psf.centre
+    light = state.psf.evaluate(window.ox[None, :] + 0.0, window.oy[None, :] + 0.0, x, y)
+    return float(light.sum() ** 2 / (light**2).sum())
 
 
 def _contrast(psf: Psf) -> float:

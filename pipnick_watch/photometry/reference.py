@@ -62,7 +62,7 @@ def fit_with_photutils(state: State) -> Table:
     """
     scene, psf, sources = state.scene, state.psf, state.sources
     canvas = scene.canvas
-    variance = scene.sky_variance + np.maximum(state.model, 0.0)
+    variance = scene.sky_variance * state.grain[0] + np.maximum(state.model, 0.0)
     error = np.sqrt(np.maximum(canvas.crop(variance), 1e-12))
     side = 2 * int(np.ceil(state.radius)) + 1
     first = Table({"x": sources.x, "y": sources.y, "flux": sources.flux})

@@ -39,6 +39,8 @@ class State:
         light of all. ``wings`` and ``model`` are changed in place.
     saturated_errors : ndarray, shape (n_saturated, 3)
         Standard errors of x, y and flux.
+    grain : tuple of float
+        Factors of the sky's variance: in sums over the PSF, and over the aperture.
     """
 
     frame: Frame
@@ -54,3 +56,4 @@ class State:
     glare: FloatArray
     model: FloatArray
     saturated_errors: FloatArray
+    grain: tuple[float, ...] = (1.0, 1.0)

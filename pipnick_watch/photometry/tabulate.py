@@ -46,7 +46,7 @@ def tabulate(state: State, given: FloatArray | None = None) -> Measurement:
     camera = state.frame.camera
     plain = np.flatnonzero(~sources.saturated)
     kept = sources.keep(plain)
-    matrix = normal_matrix(scene, psf, kept, state.model, state.radius)
+    matrix = normal_matrix(scene, psf, kept, state.model, state.radius, state.grain[0])
     errors = np.zeros((len(sources), 3))
     errors[plain] = np.column_stack(
         errors_of(matrix, kept.x, kept.y, kept.flux, 2.0 * state.radius)
@@ -102,6 +102,8 @@ def _columns(state: State, errors: FloatArray, correction: ApertureCorrection) -
     group_id, group_size = friends_of_friends(sources.x, sources.y, GROUP_FWHM * psf.fwhm)
     number = np.empty(n, dtype=np.int64)
     number[np.argsort(-sources.flux, kind="stable")] = np.arange(1, n + 1)
+    more = state.grain[1] - 1.0
+    quiet = scene.sky_variance[canvas.at(ix, iy)]
     centre = int(np.flatnonzero((window.ox == 0) & (window.oy == 0))[0])
     return {
         "group_id": group_id, "group_size": group_size,
@@ -111,13 +113,14 @@ def _columns(state: State, errors: FloatArray, correction: ApertureCorrection) -
         ),
         "x_fit": x_fit, "y_fit": y_fit, "flux_psf": sources.flux * correction.factor,
         "flux_aper": np.where(lost[-1], np.nan, sums.everything[-1]),
-        "flux_aper_err": np.sqrt(sums.variance[-1]), "local_bkg": state.sky.level[iy, ix],
+        "flux_aper_err": np.sqrt(sums.variance[-1] + more * quiet * sums.area[-1]),
+        "local_bkg": state.sky.level[iy, ix],
         "x_err": errors[:, 0], "y_err": errors[:, 1], "flux_err": errors[:, 2] * correction.factor,
         "id": number, "iter_detected": sources.iteration, "npixfit": npixfit,
         "qfit": np.abs(residual).sum(axis=1) / sources.flux,
         "cfit": residual[:, centre] / sources.flux,
         "peak": _highest(state.frame.data, ix, iy, max(0.5 * psf.fwhm, 1.0)),
-        "bkg_rms": np.sqrt(scene.sky_variance[canvas.at(ix, iy)]),
+        "bkg_rms": np.sqrt(quiet),
         **{radius_column(radius): alone[k] for k, radius in enumerate(RADII)},
     }  # fmt: skip
 

@@ -1,0 +1,75 @@
+"""How much noisier is the sky than its pixels say, on the scale of a star? Its grain.
+
+What is left of the flat field, stars and galaxies below the threshold, and errors of the sky's
+map make neighbouring pixels err alike: a sum over a star's pixels is then less certain than
+their own scatter tells.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from pipnick_watch.photometry.smoothing import FWHM_TO_SIGMA, smooth
+from pipnick_watch.photometry.sources import Scene
+
+__all__ = ["measure_grain"]
+
+FloatArray = npt.NDArray[np.float64]
+Single = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+
+BRIGHT = 1.0  # standard deviations of a pixel: what the model has more of shows its own faults
+WIDE = 4.0  # pixels of FWHM: so wide a filter sees no more in single pixels than in two by two
+FEWEST = 1000  # pixels of sky that can tell
+BELOW = 15.866  # per cent of a Gaussian that lies below one standard deviation
+
+
+def measure_grain(scene: Scene, model: FloatArray, areas: tuple[float, ...]) -> tuple[float, ...]:
+    """Measure by how much sums over some areas scatter more than single pixels would let them.
+
+    The residual is seen through a Gaussian of the same area; its lower half counts, since stars
+    below the threshold are above.
+
+    Parameters
+    ----------
+    scene : Scene
+    model : ndarray
+        All sources, padded and flat.
+    areas : tuple of float
+        Of weights w that the pixels are summed with: (Σ w)² / Σ w², pixels.
+
+    Returns
+    -------
+    tuple of float
+        Ratio of the variances for each, at least 1.
+    """
+    planes: dict[int, tuple[Single, BoolArray]] = {}
+    ratios = []
+    for area in areas:
+        fwhm = np.sqrt(area / (4.0 * np.pi)) / FWHM_TO_SIGMA
+        step = 2 if fwhm > WIDE and all(side % 2 == 0 for side in scene.canvas.shape) else 1
+        if step not in planes:
+            planes[step] = _pulls(scene, model, step)
+        pull, sky = planes[step]
+        if sky.sum() < FEWEST:
+            ratios.append(1.0)
+            continue
+        middle, low = np.percentile(smooth(pull, fwhm / step)[sky], [50.0, BELOW])
+        ratios.append(max(float(area * (middle - low) ** 2), 1.0))
+    return tuple(ratios)
+
+
+def _pulls(scene: Scene, model: FloatArray, step: int) -> tuple[Single, BoolArray]:
+    """Divide what is left by the noise, averaged over ``step`` by ``step`` pixels; find the sky."""
+    data, total, variance = (
+        scene.canvas.crop(one) for one in (scene.data, model, scene.sky_variance)
+    )
+    good = scene.canvas.crop(scene.good)
+    first = (slice(None, None, step), slice(None, None, step))
+    noise = np.sqrt(variance[first]) + 1e-12
+    left = np.zeros(noise.shape)
+    for row in range(step):
+        for column in range(step):
+            one = (slice(row, None, step), slice(column, None, step))
+            left += np.where(good[one], data[one] - total[one], 0.0)
+    sky = good[first] & (total[first] < BRIGHT * noise)
+    return (left / (step**2 * noise)).astype(np.float32), sky
