@@ -9,6 +9,7 @@ from astropy.table import Table
 from scipy.spatial import cKDTree
 
 from pipnick_watch.photometry import Measurement
+from pipnick_watch.photometry.flags import Flag
 from pipnick_watch.simulate import SimulatedFrame
 
 __all__ = ["Score", "match", "score_frame"]
@@ -21,6 +22,9 @@ SPLIT_WITHIN = 1.5
 
 GLARE = 4.0
 """FWHM around a saturated star where no completeness is asked for."""
+
+GALAXY = 2.0
+"""FWHM from a galaxy's centre within which an EXTENDED detection is the galaxy."""
 
 
 @dataclass(kw_only=True)
@@ -111,6 +115,7 @@ def score_frame(
     ]
     pairs = [p for p in pairs if len(p) == 2 and _pair_is_plain(frame, p) and ratio[p].min() > 1.3]
     false, split = _unexplained(frame, x, y, found, ratio)
+    false = _without_galaxy(frame, catalogue, false)
 
     radius = float(measured.figures["ref_radius"])
     true = frame.flux_within(radius if math.isfinite(radius) else max(4 * frame.fwhm, 18.9))
@@ -183,6 +188,22 @@ def _pair_is_plain(frame: SimulatedFrame, pair: npt.NDArray[np.int64]) -> bool:
     )
     far = (_to_saturated(frame)[pair] > GLARE * frame.fwhm).all()
     return bool(third < 0.05 and (truth["masked"] < 0.1).all() and far)
+
+
+def _without_galaxy(frame: SimulatedFrame, catalogue: Table, false: list[int]) -> list[int]:
+    """Leave out the galaxy itself: one detection at its centre that says it is no star."""
+    if not frame.settings.galaxy:
+        return false
+    place = frame.settings.galaxy_place
+    apart = {
+        one: math.dist(place, (catalogue["x_fit"][one], catalogue["y_fit"][one]))
+        for one in false
+        if catalogue["flags"][one] & Flag.EXTENDED
+    }
+    itself = min(apart, key=lambda one: apart[one], default=-1)
+    if itself < 0 or apart[itself] > GALAXY * frame.fwhm:
+        return false
+    return [one for one in false if one != itself]
 
 
 def _unexplained(

@@ -1,6 +1,6 @@
-"""What is each group of sources as one source."""
+"""What are several sources as one row? A group of stars, or the parts of a galaxy."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,16 +26,19 @@ WEIGHTED = ("x_fit", "y_fit", "local_bkg", "qfit", "cfit", "bkg_rms")
 
 
 def consolidate(
-    columns: Columns, rows_of_matrix: IntArray, matrix: csr_array, scale: float
-) -> dict[str, npt.NDArray[Any]]:
-    """Merge the members of each group; the apertures are left as those of the brightest member.
+    columns: Columns, members: Sequence[IntArray], fitted: Sequence[IntArray], matrix: csr_array,
+    scale: float,
+) -> dict[str, npt.NDArray[Any]]:  # fmt: skip
+    """Merge rows; the apertures are left as those of the brightest member.
 
     Parameters
     ----------
     columns : mapping
         The catalogue's columns, by name.
-    rows_of_matrix : ndarray of int, shape (n,)
-        Which source of the normal matrix each row is, or -1.
+    members : sequence of ndarray of int
+        Rows that become one, for each row of the result.
+    fitted : sequence of ndarray of int
+        Which sources of the normal matrix each row of ``columns`` holds; a saturated star none.
     matrix : sparse array
         JᵀWJ of the fit.
     scale : float
@@ -44,37 +47,30 @@ def consolidate(
     Returns
     -------
     dict
-        Columns with one row for each group, in the order of ``group_id``.
+        Columns with one row for each of ``members``, in their order.
     """
-    group = np.asarray(columns["group_id"])
     flux = np.asarray(columns["flux_psf"], dtype=np.float64)
-    order = np.lexsort((np.asarray(columns["id"]), group))
-    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
-    brightest = order[starts]
-    size = np.diff(np.append(starts, len(order)))
+    brightest = np.array([one[np.argmax(flux[one])] for one in members], dtype=np.int64)
     merged = {name: np.asarray(values)[brightest].copy() for name, values in columns.items()}
-    total = np.add.reduceat(flux[order], starts) if len(order) else flux
-    for name in SUMMED:
-        if len(order):
-            merged[name] = np.add.reduceat(np.asarray(columns[name])[order], starts)
-    for name in HIGHEST:
-        if len(order):
-            merged[name] = np.maximum.reduceat(np.asarray(columns[name])[order], starts)
-    if len(order):
-        merged["flags"] = np.bitwise_or.reduceat(np.asarray(columns["flags"])[order], starts)
-    several = np.flatnonzero(size > 1)
-    groups = [order[starts[k] : starts[k] + size[k]] for k in several]
-    # sources that were fitted alone, saturated ones, are independent of the others
-    fitted = [rows_of_matrix[members] for members in groups]
-    errors = scale * group_flux_errors(matrix, [there[there >= 0] for there in fitted])
-    for k, members, there, together in zip(several, groups, fitted, errors, strict=True):
-        weight = flux[members] / total[k]
+    several = [k for k, one in enumerate(members) if len(one) > 1]
+    sums = [np.concatenate([fitted[row] for row in members[k]]) for k in several]
+    errors = scale * group_flux_errors(matrix, sums)
+    for k, together in zip(several, errors, strict=True):
+        rows = members[k]
+        part = {name: np.asarray(values)[rows] for name, values in columns.items()}
+        weight = flux[rows] / flux[rows].sum()
+        for name in SUMMED:
+            merged[name][k] = part[name].sum()
+        for name in HIGHEST:
+            merged[name][k] = part[name].max()
         for name in WEIGHTED:
-            merged[name][k] = (weight * np.asarray(columns[name])[members]).sum()
+            merged[name][k] = (weight * part[name]).sum()
         for name in ("x_err", "y_err"):
-            merged[name][k] = np.hypot.reduce(weight * np.asarray(columns[name])[members])
-        error = np.asarray(columns["flux_err"], dtype=np.float64)[members]
-        merged["flux_err"][k] = np.hypot.reduce(np.append(error[there < 0], together))
+            merged[name][k] = np.hypot.reduce(weight * part[name])
+        merged["flags"][k] = np.bitwise_or.reduce(part["flags"])
+        # sources that were fitted alone, saturated ones, are independent of the others
+        alone = np.array([len(fitted[row]) == 0 for row in rows])
+        merged["flux_err"][k] = np.hypot.reduce(np.append(part["flux_err"][alone], together))
     return merged
 
 

@@ -24,10 +24,15 @@ CROWD_FWHM = 4.0
 NEAR_EDGE_FWHM = 1.0
 
 
-def blended(psf: Psf, sources: Sources) -> BoolArray:
-    """Say which have another within 2 FWHM that has more than a tenth of their flux."""
+def blended(psf: Psf, sources: Sources, parent: IntArray | None = None) -> BoolArray:
+    """Say which have another within 2 FWHM that has more than a tenth of their flux.
+
+    Those with the same ``parent`` (n,), parts of one body, are not another to each other.
+    """
     out = np.zeros(len(sources), dtype=bool)
     pairs = neighbour_pairs(sources.x, sources.y, BLENDED_FWHM * psf.fwhm)
+    if parent is not None:
+        pairs = pairs[parent[pairs[:, 0]] != parent[pairs[:, 1]]]
     for one, other in ((0, 1), (1, 0)):
         rival = sources.flux[pairs[:, other]] > BLENDED_SHARE * sources.flux[pairs[:, one]]
         out[pairs[rival, one]] = True
@@ -36,7 +41,8 @@ def blended(psf: Psf, sources: Sources) -> BoolArray:
 
 def flag_sources(
     scene: Scene, psf: Psf, sources: Sources, masked: BoolArray, npixfit: IntArray,
-    window_pixels: int, lost: BoolArray, border: int, *, corrected: bool,
+    window_pixels: int, lost: BoolArray, border: int, parent: IntArray, *,
+    corrected: bool,
 ) -> IntArray:  # fmt: skip
     """Gather the flags.
 
@@ -50,6 +56,8 @@ def flag_sources(
         Sources of which an aperture is nan.
     border : int
         Pixels ignored along each edge.
+    parent : ndarray of int, shape (n,)
+        Which source stands for each: parts of a galaxy have one for all.
     corrected : bool
         Whether enough stars gave the aperture correction.
     """
@@ -64,6 +72,7 @@ def flag_sources(
     core = disk(max(psf.fwhm, 1.5))
     row = (iy[:, None] + core.oy).clip(0, ny - 1)
     column = (ix[:, None] + core.ox).clip(0, nx - 1)
+    shared = np.bincount(parent, minlength=n)[parent] > 1
     for flag, which in (
         (Flag.N_PIXELS_FIT_PARTIAL, (npixfit < window_pixels) & ~sources.saturated),
         (Flag.OUTSIDE_BOUNDS, outside),
@@ -72,11 +81,11 @@ def flag_sources(
         (Flag.SATURATED, sources.saturated),
         (Flag.NEAR_EDGE, near_edge),
         (Flag.MASKED, masked[row, column].any(axis=1)),
-        (Flag.BLENDED, blended(psf, sources)),
+        (Flag.BLENDED, blended(psf, sources, parent)),
         (Flag.UNDERSAMPLED, np.full(n, psf.integrated)),
         (Flag.NO_APCOR, np.full(n, not corrected)),
         (Flag.PSF_FALLBACK, np.full(n, psf.n_stars == 0)),
-        (Flag.EXTENDED, _broad(psf, sources) & ~sources.saturated),
+        (Flag.EXTENDED, (_broad(psf, sources) | shared) & ~sources.saturated),
         (Flag.APERTURE_MASKED, lost),
     ):
         flags[which] |= int(flag)

@@ -61,7 +61,7 @@ _MEANING = {
     Flag.UNDERSAMPLED: "the frame's FWHM is below 2.5 pixels: the PSF is integrated over pixels",
     Flag.NO_APCOR: "fewer than three stars gave the aperture correction of this frame",
     Flag.PSF_FALLBACK: "no star of this frame showed its PSF: a standard shape was used",
-    Flag.EXTENDED: "broader than the PSF beyond doubt: a galaxy, or a pair too close to part",
+    Flag.EXTENDED: "broader than the PSF beyond doubt: a galaxy, in one row, or a close pair",
     Flag.APERTURE_MASKED: "masked pixels hold more than 10 % of an aperture's light: it is nan",
 }
 

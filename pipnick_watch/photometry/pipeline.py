@@ -7,6 +7,7 @@ import numpy as np
 from pipnick_watch.columns import RADII
 from pipnick_watch.frame import Frame
 from pipnick_watch.photometry.background import measure_sky
+from pipnick_watch.photometry.bodies import find_bodies
 from pipnick_watch.photometry.detection import bootstrap_fwhm, sharp_pixels
 from pipnick_watch.photometry.fit import fit_radius
 from pipnick_watch.photometry.grain import measure_grain
@@ -18,7 +19,6 @@ from pipnick_watch.photometry.shape import measure_shapes
 from pipnick_watch.photometry.stamps import Canvas, disk
 from pipnick_watch.photometry.state import State
 from pipnick_watch.photometry.steps import (
-    drop,
     make_scene,
     refine_psf,
     refit,
@@ -29,7 +29,6 @@ from pipnick_watch.photometry.steps import (
     weed,
 )
 from pipnick_watch.photometry.tabulate import REF_ARCSEC, tabulate
-from pipnick_watch.photometry.weed import one_of_each_galaxy
 from pipnick_watch.settings import Settings
 
 __all__ = ["measure"]
@@ -81,13 +80,13 @@ def measure(frame: Frame, settings: Settings) -> Measurement:
     state = refit(refine_psf(state, corrected=True), rounds=3)
     state = _search(state)
     state = weed(state, settings.photometry.thresh)
-    state = drop(state, one_of_each_galaxy(state.psf, state.sources))
     state = settle(state)
     everyone = np.arange(len(state.sources))
     sources = measure_shapes(state.scene, state.psf, state.sources, state.model, everyone)
+    parent = find_bodies(state.scene, state.psf, sources, state.model)
     areas = _fitted_area(state), np.pi * settings.photometry.aperture_radius**2
     grain = measure_grain(state.scene, state.model, areas)
-    state = replace(state, sources=sources, grain=grain)
+    state = replace(state, sources=sources, parent=parent, grain=grain)
     if settings.photometry.engine == "photutils":
         # photutils is slow to load: only who asks for it waits
         from pipnick_watch.photometry.reference import tabulate_reference

@@ -14,6 +14,7 @@ from pipnick_watch.settings import Settings
 __all__ = ["State"]
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,6 +42,8 @@ class State:
         Standard errors of x, y and flux.
     grain : tuple of float
         Factors of the sky's variance: in sums over the PSF, and over the aperture.
+    parent : ndarray of int, shape (n,), optional
+        Which source stands for each: parts of a galaxy have one for all.
     """
 
     frame: Frame
@@ -57,3 +60,4 @@ class State:
     model: FloatArray
     saturated_errors: FloatArray
     grain: tuple[float, ...] = (1.0, 1.0)
+    parent: IntArray | None = None

@@ -40,6 +40,7 @@ IntArray = npt.NDArray[np.int64]
 WEEDINGS = 4  # rounds of dropping what is not believed
 TOO_SHARP = 0.8  # pixels of FWHM
 SHARPEST_GUESS = 1.08  # pixels of FWHM, where no star shows it: a guess is never below 1.04
+FEWEST_ALIKE = 5  # stars: of fewer nobody knows at first which are the odd ones
 TO_SETTLE = 30  # steps of the last fit: crowded cores need many, and few sources take them
 AFTER_DROP = 3  # steps of the fit: what has not settled goes on later
 
@@ -49,10 +50,11 @@ def refine_psf(state: State, *, corrected: bool, first: bool = False) -> State:
     chosen = choose_psf_stars(state.scene, state.psf, state.sources, crowding=0.1 if first else 0.5)
     if len(chosen) == 0:
         return state
+    shaped = measure_shapes(state.scene, state.psf, state.sources, state.model, chosen)
+    like_most = chosen[alike(shaped.keep(chosen))]
+    if not first or len(like_most) >= FEWEST_ALIKE:
+        chosen = like_most
     model = None if first else state.model
-    if model is not None:
-        shaped = measure_shapes(state.scene, state.psf, state.sources, model, chosen)
-        chosen = chosen[alike(shaped.keep(chosen))]
     stars = cut_psf_stars(state.scene, state.psf, state.sources, chosen, model)
     elliptical = state.settings.photometry.fittype == "ellip"
     fresh = first or not state.psf.correction.any()

@@ -1,9 +1,11 @@
 """How do the fitted sources become the published numbers."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array
 
 from pipnick_watch.columns import RADII, radius_column
 from pipnick_watch.photometry.apertures import sum_apertures
@@ -59,15 +61,20 @@ def tabulate(state: State, given: FloatArray | None = None) -> Measurement:
     correction = measure_correction(
         scene, psf, sources, state.model, errors[:, 2], ref_radius, suspect
     )
-    columns = _columns(state, errors, correction)
+    parent = np.arange(len(sources)) if state.parent is None else state.parent
+    columns = _columns(state, errors, correction, parent)
+    place = np.full(len(sources), -1, dtype=np.int64)
+    place[plain] = np.arange(len(plain))
+    merge = partial(_merge, state, matrix=matrix, place=place, scale=correction.factor)
+    held = list(np.arange(len(sources))[:, None])
+    if (parent != np.arange(len(parent))).any():
+        columns, held = merge(columns, held, parent)
+    columns |= _numbers(columns)
     merged = None
     if state.settings.photometry.group:
-        place = np.full(len(sources), -1, dtype=np.int64)
-        place[plain] = np.arange(len(plain))
-        merged = consolidate(columns, place, matrix, correction.factor)
-        _sum_apertures_of_groups(state, columns, merged)
+        merged, _ = merge(columns, held, columns["group_id"])
     figures: dict[str, float | int | str] = {
-        "n_sources": len(sources), "fwhm": psf.fwhm, "ellipticity": psf.ellipticity,
+        "n_sources": len(held), "fwhm": psf.fwhm, "ellipticity": psf.ellipticity,
         "pa": psf.pa, "n_psf": psf.n_stars, "sky": sky.median_level, "sky_rms": sky.median_rms,
         "noise": state.noise, "psf_mismatch": psf.mismatch, "ref_radius": ref_radius,
         "apcor": correction.factor, "apcor_err": correction.error,
@@ -82,10 +89,12 @@ def tabulate(state: State, given: FloatArray | None = None) -> Measurement:
     )  # fmt: skip
 
 
-def _columns(state: State, errors: FloatArray, correction: ApertureCorrection) -> Columns:
+def _columns(
+    state: State, errors: FloatArray, correction: ApertureCorrection, parent: IntArray
+) -> Columns:
     """Compute each source's numbers."""
     scene, psf, sources, model = state.scene, state.psf, state.sources, state.model
-    canvas, n = scene.canvas, len(sources)
+    canvas = scene.canvas
     ny, nx = canvas.shape
     ix, iy = sources.pixel
     ix, iy = ix.clip(0, nx - 1), iy.clip(0, ny - 1)
@@ -99,24 +108,22 @@ def _columns(state: State, errors: FloatArray, correction: ApertureCorrection) -
     sums = sum_apertures(scene, psf, sources, model, (*RADII, aperture), (x_fit, y_fit))
     lost = np.asarray(sums.lost > MOST_LOST)
     alone = np.where(lost, np.nan, sums.alone)
-    group_id, group_size = friends_of_friends(sources.x, sources.y, GROUP_FWHM * psf.fwhm)
-    number = np.empty(n, dtype=np.int64)
-    number[np.argsort(-sources.flux, kind="stable")] = np.arange(1, n + 1)
+    group_id, _ = friends_of_friends(sources.x, sources.y, GROUP_FWHM * psf.fwhm)
     more = state.grain[1] - 1.0
     quiet = scene.sky_variance[canvas.at(ix, iy)]
     centre = int(np.flatnonzero((window.ox == 0) & (window.oy == 0))[0])
     return {
-        "group_id": group_id, "group_size": group_size,
+        "group_id": group_id,
         "flags": flag_sources(
             scene, psf, sources, state.bad, npixfit, len(window), np.asarray(lost.any(axis=0)),
-            state.frame.camera.border, corrected=correction.measured,
+            state.frame.camera.border, parent, corrected=correction.measured,
         ),
         "x_fit": x_fit, "y_fit": y_fit, "flux_psf": sources.flux * correction.factor,
         "flux_aper": np.where(lost[-1], np.nan, sums.everything[-1]),
         "flux_aper_err": np.sqrt(sums.variance[-1] + more * quiet * sums.area[-1]),
         "local_bkg": state.sky.level[iy, ix],
         "x_err": errors[:, 0], "y_err": errors[:, 1], "flux_err": errors[:, 2] * correction.factor,
-        "id": number, "iter_detected": sources.iteration, "npixfit": npixfit,
+        "iter_detected": sources.iteration, "npixfit": npixfit,
         "qfit": np.abs(residual).sum(axis=1) / sources.flux,
         "cfit": residual[:, centre] / sources.flux,
         "peak": _highest(state.frame.data, ix, iy, max(0.5 * psf.fwhm, 1.0)),
@@ -135,23 +142,56 @@ def _highest(data: FloatArray, ix: IntArray, iy: IntArray, radius: float) -> Flo
     return np.asarray(value.max(axis=1, initial=0.0))
 
 
-def _sum_apertures_of_groups(state: State, columns: Columns, merged: Columns) -> None:
-    """Measure the apertures of the merged groups around their own centres, in place."""
-    several = np.flatnonzero(np.asarray(merged["group_size"]) > 1)
-    if len(several) == 0:
-        return
-    group = np.asarray(columns["group_id"])
-    order = np.argsort(group, kind="stable")
-    members = np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
-    centres = np.column_stack([merged["x_fit"], merged["y_fit"]]).astype(np.float64)[several]
-    aperture = state.settings.photometry.aperture_radius
-    sums = sum_groups(
-        state.scene, state.psf, state.sources, state.model, [members[k] for k in several], centres,
-        (*RADII, aperture),
-    )  # fmt: skip
-    for k, radius in enumerate(RADII):
-        merged[radius_column(radius)][several] = sums[k]
-    merged["flux_aper"][several] = sums[-1]
+def _numbers(columns: Columns) -> Columns:
+    """Give the rows their numbers, brightest first, and count the members of their groups."""
+    n = len(columns["flux_psf"])
+    number = np.empty(n, dtype=np.int64)
+    number[np.argsort(-columns["flux_psf"], kind="stable")] = np.arange(1, n + 1)
+    group = columns["group_id"]
+    return {"id": number, "group_size": np.bincount(group)[group] if n else group}
+
+
+def _merge(
+    state: State, columns: Columns, held: list[IntArray], label: IntArray, *, matrix: csr_array,
+    place: IntArray, scale: float,
+) -> tuple[Columns, list[IntArray]]:  # fmt: skip
+    """Make one row of those with the same label, and measure its apertures around its own centre.
+
+    Parameters
+    ----------
+    columns : dict of ndarray
+    held : list of ndarray of int
+        Sources that each row holds.
+    label : ndarray of int
+        Of each row.
+    matrix : sparse array
+    place : ndarray of int
+        Which source of the matrix each source is, or -1.
+    scale : float
+        From fitted flux to ``flux_psf``.
+
+    Returns
+    -------
+    columns : dict of ndarray
+    held : list of ndarray of int
+    """
+    order = np.argsort(label, kind="stable")
+    members = np.split(order, np.flatnonzero(np.diff(label[order])) + 1) if len(order) else []
+    fitted = [place[one][place[one] >= 0] for one in held]
+    merged = consolidate(columns, members, fitted, matrix, scale)
+    together = [np.concatenate([held[row] for row in rows]) for rows in members]
+    several = np.array([len(rows) > 1 for rows in members], dtype=bool)
+    if several.any():
+        centres = np.column_stack([merged["x_fit"], merged["y_fit"]])[several]
+        aperture = state.settings.photometry.aperture_radius
+        sums = sum_groups(
+            state.scene, state.psf, state.sources, state.model,
+            [together[k] for k in np.flatnonzero(several)], centres, (*RADII, aperture),
+        )  # fmt: skip
+        for k, radius in enumerate(RADII):
+            merged[radius_column(radius)][several] = sums[k]
+        merged["flux_aper"][several] = sums[-1]
+    return merged, together
 
 
 def _warnings(

@@ -3,20 +3,18 @@
 import numpy as np
 import numpy.typing as npt
 
-from pipnick_watch.photometry.groups import friends_of_friends, neighbour_pairs
+from pipnick_watch.photometry.groups import neighbour_pairs
 from pipnick_watch.photometry.psf import Psf
 from pipnick_watch.photometry.sources import Scene, Sources
 from pipnick_watch.photometry.stamps import disk
 
-__all__ = ["apart", "believable", "light_of_others", "one_of_each_galaxy"]
+__all__ = ["apart", "believable", "light_of_others"]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 CLOSEST = 0.55  # FWHM: two sources nearer than this are one
 TOO_SHARP = -0.45
-BROAD = 1.0  # excess of a source's minor axis from which it is taken for part of a galaxy
-BROAD_FWHM = 2.5  # how near such parts are to each other
 LATER_DOUBT = 0.3  # least peak of a source found later, as a share of the others' light there
 GLARE_FWHM = 4.0
 GLARE_DOUBT = 0.5
@@ -81,15 +79,3 @@ def light_of_others(psf: Psf, sources: Sources) -> FloatArray:
         sources.x[other], sources.y[other],
     )[:, 0]  # fmt: skip
     return np.bincount(one, weights=light, minlength=len(sources)).astype(np.float64, copy=False)
-
-
-def one_of_each_galaxy(psf: Psf, sources: Sources) -> BoolArray:
-    """Keep the brightest of the sources that a broad object was taken apart into."""
-    keep = np.ones(len(sources), dtype=bool)
-    broad = np.flatnonzero((sources.minor > BROAD) & ~sources.saturated)
-    group, size = friends_of_friends(sources.x[broad], sources.y[broad], BROAD_FWHM * psf.fwhm)
-    for one in np.unique(group[size > 1]):
-        members = broad[group == one]
-        keep[members] = False
-        keep[members[np.argmax(sources.flux[members])]] = True
-    return keep

@@ -93,6 +93,12 @@ class FieldSettings:
     bleed: float = 0.3
     uncert: Literal["upstream", "true", "none"] = "upstream"
 
+    @property
+    def galaxy_place(self) -> tuple[float, float]:
+        """Centre of the galaxy, x and y."""
+        rows, columns = self.optics.shape
+        return 0.35 * columns, 0.6 * rows
+
 
 def sky_noise(settings: FieldSettings) -> float:
     """Give the noise of a pixel of empty sky at the frame's centre, electrons."""

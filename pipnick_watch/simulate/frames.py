@@ -158,7 +158,7 @@ def _sky(settings: FieldSettings) -> FloatArray:
     bump = np.exp(-((u - 0.4) ** 2 + (v + 0.7) ** 2) / 0.8)
     sky = settings.sky * (1 + settings.gradient * (u + v) / 4 + settings.moonlight * bump)
     if settings.galaxy:
-        x, y, size = 0.35 * columns, 0.6 * rows, 0.04 * columns
+        (x, y), size = settings.galaxy_place, 0.04 * columns
         squared = (np.arange(columns) - x) ** 2 + ((np.arange(rows)[:, None] - y) / 0.6) ** 2
         sky = sky + settings.galaxy * np.exp(-np.sqrt(squared + settings.optics.fwhm**2) / size)
     return np.asarray(sky)
