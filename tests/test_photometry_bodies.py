@@ -81,7 +81,7 @@ def test_a_star_in_front_of_a_galaxy_keeps_its_row() -> None:
 @pytest.mark.parametrize("more", [{"n_pairs": 12}, {"n_cluster": 150, "core_radius": 40.0}])
 def test_stars_close_together_are_no_galaxy(more: dict[str, Any]) -> None:
     """Pairs that can be told apart, and the stars of a cluster's core, stay as many rows."""
-    truth = field(seed=9, fwhm=4.0, n_stars=10, faintest=20.0, **more)
+    truth = field(seed=10, fwhm=4.0, n_stars=20, faintest=20.0, **more)
     table = measure(as_frame(truth), how()).catalogue
     stars = truth.truth[truth.truth["peak"] > 12.0 * truth.truth["noise"]]
     stars = stars[(stars["brighter"] > 1.0) & (stars["masked"] < 0.1)]

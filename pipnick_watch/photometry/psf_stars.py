@@ -19,7 +19,9 @@ MOST = 50
 CORE_FWHM = 2.0  # every pixel up to here,
 WINGS_FWHM = 4.0  # and a few of those up to here, once the neighbours are known
 LEAST_SNR = 20.0
-BROADER = 0.3  # excess of the second moments that a drifting PSF may have
+BROADER = 0.3  # excess of the second moments that a drifting PSF may have,
+BROADER_AT_FIRST = 0.5  # and with faint neighbours that are not known yet
+NARROW = 0.25  # share of the light that stars have at least, before blends are parted
 SHAPE_ERROR = 0.05  # and how well they are known at best
 ROUGH = 4.0  # pixels of FWHM from which a first look needs every second pixel only
 FINE = 5.5  # and any look
@@ -65,21 +67,24 @@ def choose_psf_stars(scene: Scene, psf: Psf, sources: Sources, *, crowding: floa
     return np.asarray(chosen[:MOST])
 
 
-def alike(sources: Sources) -> BoolArray:
-    """Say which are no broader than most of the light: blends and galaxies are not the PSF.
+def alike(sources: Sources, *, first: bool = False) -> BoolArray:
+    """Say which are no broader than the stars usually are: blends and galaxies are not the PSF.
 
     Parameters
     ----------
     sources : Sources
         With their shapes measured.
+    first : bool
+        Whether their neighbours are not known yet.
     """
+    allowed, share = (BROADER_AT_FIRST, NARROW) if first else (BROADER, 0.5)
     keep = np.ones(len(sources), dtype=bool)
     error = np.hypot(sources.shape_err, SHAPE_ERROR)
     for excess in (sources.major, sources.minor):
         order = np.argsort(excess, kind="stable")
         below = np.cumsum(error[order] ** -2.0)
-        usual = excess[order][np.searchsorted(below, 0.5 * below[-1])] if len(order) else 0.0
-        keep &= excess < usual + BROADER + 3.0 * error
+        usual = excess[order][np.searchsorted(below, share * below[-1])] if len(order) else 0.0
+        keep &= excess < usual + allowed + 3.0 * error
     return keep
 
 

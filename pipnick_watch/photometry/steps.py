@@ -40,7 +40,8 @@ IntArray = npt.NDArray[np.int64]
 WEEDINGS = 4  # rounds of dropping what is not believed
 TOO_SHARP = 0.8  # pixels of FWHM
 SHARPEST_GUESS = 1.08  # pixels of FWHM, where no star shows it: a guess is never below 1.04
-FEWEST_ALIKE = 5  # stars: of fewer nobody knows at first which are the odd ones
+FEWEST_ALIKE = 5  # stars that tell which are the odd ones
+OUTSHINE = 0.1  # share of the light that odd ones may have at first
 TO_SETTLE = 30  # steps of the last fit: crowded cores need many, and few sources take them
 AFTER_DROP = 3  # steps of the fit: what has not settled goes on later
 
@@ -50,10 +51,13 @@ def refine_psf(state: State, *, corrected: bool, first: bool = False) -> State:
     chosen = choose_psf_stars(state.scene, state.psf, state.sources, crowding=0.1 if first else 0.5)
     if len(chosen) == 0:
         return state
-    shaped = measure_shapes(state.scene, state.psf, state.sources, state.model, chosen)
-    like_most = chosen[alike(shaped.keep(chosen))]
-    if not first or len(like_most) >= FEWEST_ALIKE:
-        chosen = like_most
+    shaped = measure_shapes(state.scene, state.psf, state.sources, state.model, chosen).keep(chosen)
+    keep = alike(shaped, first=first)
+    # at first nobody knows well which are the odd ones: the fit finds out itself, unless they
+    # outshine the stars
+    odd = shaped.flux[~keep].sum() > OUTSHINE * shaped.flux.sum()
+    if not first or (odd and keep.sum() >= FEWEST_ALIKE):
+        chosen = chosen[keep]
     model = None if first else state.model
     stars = cut_psf_stars(state.scene, state.psf, state.sources, chosen, model)
     elliptical = state.settings.photometry.fittype == "ellip"
