@@ -105,3 +105,14 @@ def test_a_galaxy_is_one_row_of_its_group() -> None:
     if one["group_size"] == 1:
         for name in ("flux_psf", "flux_aper", "flux_r10", "x_fit"):
             assert same[name][0] == pytest.approx(one[name], rel=1e-6)
+
+
+def test_a_galaxy_under_masked_pixels_is_no_trouble() -> None:
+    """Whole stripes of a galaxy may be masked, up to its centre."""
+    frame = as_frame(with_light(field(seed=4, fwhm=FWHM, n_stars=20), galaxy(12.0, 0.7, 4000.0)))
+    for columns in (slice(150, 172), slice(160, 180), slice(169, 320)):
+        mask = frame.mask.copy()
+        mask[:, columns] = True
+        table = measure(dataclasses.replace(frame, mask=mask), how()).catalogue
+        assert np.isfinite(table["flux_err"]).all()
+        assert (table["flux_psf"] > 0).all()

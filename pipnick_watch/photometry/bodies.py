@@ -109,10 +109,13 @@ class _Look:
             slice(max(round(y) - half, 0), min(round(y) + half + 1, ny)),
             slice(max(round(x) - half, 0), min(round(x) + half + 1, nx)),
         )
-        py, px = np.mgrid[box].astype(np.float64)
+        py, px = np.mgrid[box].astype(np.float32)
+        if px.size == 0:
+            return 1.0
         near = self.beside(np.array([row]), NEAR_FWHM)
         one = sources.keep(near)
-        dx, dy = px.ravel() - one.x[:, None], py.ravel() - one.y[:, None]
+        dx = px.ravel() - one.x.astype(np.float32)[:, None]
+        dy = py.ravel() - one.y.astype(np.float32)[:, None]
         light = self.psf.evaluate(dx, dy, one.x, one.y).reshape(len(near), *px.shape)
         total, good = self.model[box], self.good[box]
         image = np.where(good, self.data[box] - total, 0.0) + np.tensordot(one.flux, light, 1)
@@ -120,16 +123,18 @@ class _Look:
         weight = ((np.hypot(px - x, py - y) < BOX_FWHM * fwhm) & good) / np.sqrt(noise)
         stars = ~part[near] | (near == row)
         sharp = (_without_smooth(light[stars], fwhm) * weight).reshape(stars.sum(), -1)
-        matrix = sharp @ sharp.T
-        matrix[np.diag_indices(len(sharp))] *= 1.0 + 1e-6
+        matrix = (sharp @ sharp.T).astype(np.float64)
+        diagonal = np.diag_indices(len(sharp))
+        # what no good pixel shows has any flux
+        matrix[diagonal] = matrix[diagonal] * (1.0 + 1e-6) + 1e-9 * matrix.max() + 1e-30
         inverse = np.linalg.inv(matrix)
         own = int(np.flatnonzero(near[stars] == row)[0])
         flux = inverse[own] @ (sharp @ (_without_smooth(image, fwhm) * weight).ravel())
         return float((flux + SURE * np.sqrt(inverse[own, own])) / sources.flux[row])
 
 
-def _without_smooth(images: Floats, fwhm: float) -> FloatArray:
+def _without_smooth(images: Floats, fwhm: float) -> Floats:
     """Take what is smooth off the last two axes."""
     sigma = SHARP_FWHM * fwhm * FWHM_TO_SIGMA
     smooth = gaussian_filter(images, [0.0] * (images.ndim - 2) + [sigma] * 2, mode="nearest")
-    return np.asarray(images - smooth, dtype=np.float64)
+    return np.asarray(images - smooth)

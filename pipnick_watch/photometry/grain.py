@@ -19,6 +19,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 BRIGHT = 1.0  # standard deviations of a pixel: what the model has more of shows its own faults
 WIDE = 4.0  # pixels of FWHM: so wide a filter sees no more in single pixels than in two by two
+EVERY = 2  # pixels: of what a filter has smoothed these tell as much
 FEWEST = 1000  # pixels of sky that can tell
 BELOW = 15.866  # per cent of a Gaussian that lies below one standard deviation
 
@@ -53,7 +54,8 @@ def measure_grain(scene: Scene, model: FloatArray, areas: tuple[float, ...]) -> 
         if sky.sum() < FEWEST:
             ratios.append(1.0)
             continue
-        middle, low = np.percentile(smooth(pull, fwhm / step)[sky], [50.0, BELOW])
+        seen = smooth(pull, fwhm / step)[::EVERY, ::EVERY][sky[::EVERY, ::EVERY]]
+        middle, low = np.percentile(seen, [50.0, BELOW])
         ratios.append(max(float(area * (middle - low) ** 2), 1.0))
     return tuple(ratios)
 
@@ -65,11 +67,11 @@ def _pulls(scene: Scene, model: FloatArray, step: int) -> tuple[Single, BoolArra
     )
     good = scene.canvas.crop(scene.good)
     first = (slice(None, None, step), slice(None, None, step))
-    noise = np.sqrt(variance[first]) + 1e-12
-    left = np.zeros(noise.shape)
-    for row in range(step):
-        for column in range(step):
-            one = (slice(row, None, step), slice(column, None, step))
-            left += np.where(good[one], data[one] - total[one], 0.0)
-    sky = good[first] & (total[first] < BRIGHT * noise)
-    return (left / (step**2 * noise)).astype(np.float32), sky
+    noise = np.sqrt(variance[first]).astype(np.float32) + np.float32(1e-12)
+    left = (data - total).astype(np.float32)
+    left *= good
+    if step == 2:
+        left = left[::2] + left[1::2]
+        left = left[:, ::2] + left[:, 1::2]
+    left /= step**2 * noise
+    return left, good[first] & (total[first] < BRIGHT * noise)
