@@ -24,7 +24,8 @@ Floats = npt.NDArray[np.floating]
 LINK_FWHM = 2.0  # how near the parts of a body are to each other
 BROAD = 0.5  # excess of a source's minor axis from which it is looked at
 SMOOTH = 0.4  # share of its light that a source's peak may have at most to be part of a body
-BESIDE = 0.6  # and one beside a part, once that is left out
+CUSP = 0.85  # and one at the centre of a body
+CENTRE_FWHM = 1.2
 SURE = 2.0  # standard errors of that share
 PASSES = 8
 SHARP_FWHM = 1.4  # of the Gaussian that the filter takes off
@@ -68,16 +69,29 @@ def _parts(look: "_Look") -> BoolArray:
     crowded = np.zeros(len(sources), dtype=bool)
     crowded[neighbour_pairs(sources.x, sources.y, LINK_FWHM * fwhm)] = True
     asked = np.flatnonzero(crowded & (sources.minor > BROAD) & ~sources.saturated)
-    most = SMOOTH
+    most = np.full(len(sources), SMOOTH)
     for _ in range(PASSES):
-        new = asked[[look.peaked_share(int(row), part) < most for row in asked]]
+        new = asked[[look.peaked_share(int(row), part) < most[row] for row in asked]]
         if len(new) == 0:
             break
         part[new] = True
-        near = look.beside(new, LINK_FWHM)
+        most[_central(sources, part, fwhm)] = CUSP
+        near = look.beside(np.flatnonzero(part), LINK_FWHM)
         asked = near[~part[near]]
-        most = BESIDE
     return part
+
+
+def _central(sources: Sources, part: BoolArray, fwhm: float) -> IntArray:
+    """List the sources at the centres of bodies: the cusp of a galaxy is peaked as well."""
+    rows = np.flatnonzero(part)
+    group, _ = friends_of_friends(sources.x[rows], sources.y[rows], LINK_FWHM * fwhm)
+    weight = np.bincount(group, sources.flux[rows])[1:]
+    x, y = (
+        np.bincount(group, sources.flux[rows] * at[rows])[1:] / weight
+        for at in (sources.x, sources.y)
+    )
+    away = np.hypot(sources.x[:, None] - x, sources.y[:, None] - y)
+    return np.flatnonzero((away < CENTRE_FWHM * fwhm).any(axis=1))
 
 
 class _Look:
