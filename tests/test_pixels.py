@@ -200,7 +200,8 @@ for path in sorted(Path(sys.argv[1]).glob("*.fits")):
 def test_random_bytes(tmp_path: Path, compression: str | None) -> None:
     """A frame with bytes changed at random is read or refused, and nothing else comes out.
 
-    In a process of its own, as a worker is: the C library behind HCOMPRESS_1 may die of it.
+    In a process of its own, as a worker is: the C library behind HCOMPRESS_1 dies of one in two
+    thousand, and of one in twenty thousand it does not come back.
     """
     path = tmp_path / "good" / "d1.fits"
     path.parent.mkdir()
@@ -216,10 +217,12 @@ def test_random_bytes(tmp_path: Path, compression: str | None) -> None:
         for place in rng.integers(0, len(good), rng.integers(1, 40)):
             broken[place] = rng.integers(0, 256)
         (tmp_path / f"d{number:02}.fits").write_bytes(broken)
-    child = subprocess.run(
-        [sys.executable, "-W", "error", "-c", READ_ALL, str(tmp_path)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    command = [sys.executable, "-W", "error", "-c", READ_ALL, str(tmp_path)]
+    try:
+        child = subprocess.run(command, capture_output=True, text=True, check=False, timeout=40)
+    except subprocess.TimeoutExpired:
+        assert compression == "HCOMPRESS_1"
+        return
     died = compression == "HCOMPRESS_1" and -child.returncode in {SIGSEGV, SIGABRT, SIGBUS}
     assert died or child.returncode == 0, child.stderr
 
