@@ -115,7 +115,8 @@ def score_frame(
     ]
     pairs = [p for p in pairs if len(p) == 2 and _pair_is_plain(frame, p) and ratio[p].min() > 1.3]
     false, split = _unexplained(frame, x, y, found, ratio)
-    false = _without_galaxy(frame, catalogue, false)
+    if frame.settings.galaxy:
+        false, split = _with_galaxy(frame, catalogue, false, split)
 
     radius = float(measured.figures["ref_radius"])
     true = frame.flux_within(radius if math.isfinite(radius) else max(4 * frame.fwhm, 18.9))
@@ -190,20 +191,25 @@ def _pair_is_plain(frame: SimulatedFrame, pair: npt.NDArray[np.int64]) -> bool:
     return bool(third < 0.05 and (truth["masked"] < 0.1).all() and far)
 
 
-def _without_galaxy(frame: SimulatedFrame, catalogue: Table, false: list[int]) -> list[int]:
-    """Leave out the galaxy itself: one detection at its centre that says it is no star."""
-    if not frame.settings.galaxy:
-        return false
+def _with_galaxy(
+    frame: SimulatedFrame, catalogue: Table, false: list[int], split: list[int]
+) -> tuple[list[int], list[int]]:
+    """Leave out the galaxy itself: one detection at its centre that says it is no star.
+
+    Other patches of it, EXTENDED too, are false, and no pieces of the stars that they are near.
+    """
     place = frame.settings.galaxy_place
+    extended = [one for one in false + split if catalogue["flags"][one] & Flag.EXTENDED]
+    split = [one for one in split if one not in extended]
+    false = sorted(set(false) | set(extended))
     apart = {
         one: math.dist(place, (catalogue["x_fit"][one], catalogue["y_fit"][one]))
-        for one in false
-        if catalogue["flags"][one] & Flag.EXTENDED
+        for one in extended
     }
     itself = min(apart, key=lambda one: apart[one], default=-1)
-    if itself < 0 or apart[itself] > GALAXY * frame.fwhm:
-        return false
-    return [one for one in false if one != itself]
+    if itself >= 0 and apart[itself] < GALAXY * frame.fwhm:
+        false.remove(itself)
+    return false, split
 
 
 def _unexplained(
