@@ -119,11 +119,17 @@ def test_a_galaxy_is_one_row_of_its_group() -> None:
 
 
 def test_a_galaxy_under_masked_pixels_is_no_trouble() -> None:
-    """Whole stripes of a galaxy may be masked, up to its centre."""
+    """Stripes of a galaxy may be masked, up to its centre; who has lost an aperture says so."""
     frame = as_frame(with_light(field(seed=4, fwhm=FWHM, n_stars=20), galaxy(12.0, 0.7, 4000.0)))
     for columns in (slice(150, 172), slice(160, 180), slice(169, 320)):
         mask = frame.mask.copy()
         mask[:, columns] = True
-        table = measure(dataclasses.replace(frame, mask=mask), how()).catalogue
-        assert np.isfinite(table["flux_err"]).all()
-        assert (table["flux_psf"] > 0).all()
+        measured = measure(dataclasses.replace(frame, mask=mask), how(group=True))
+        for table in (measured.catalogue, measured.consolidated):
+            assert table is not None
+            assert np.isfinite(table["flux_err"]).all()
+            assert (table["flux_psf"] > 0).all()
+            sums = [table[name] for name in table.colnames if name.startswith("flux_r")]
+            lost = np.isnan([*sums, table["flux_aper"]]).any(axis=0)
+            flagged = (table["flags"] & int(Flag.APERTURE_MASKED)) > 0
+            assert list(lost) == list(flagged)

@@ -15,6 +15,7 @@ from pipnick_watch.frame import Frame, read_frame
 from pipnick_watch.photometry import Measurement, measure
 from pipnick_watch.photometry.flags import Flag
 from pipnick_watch.settings import Settings
+from pipnick_watch.simulate import FieldSettings, Optics, simulate_field
 
 FIGURES = names(NIGHT_LOG)[names(NIGHT_LOG).index("n_sources") : names(NIGHT_LOG).index("airmass")]
 
@@ -93,6 +94,16 @@ def test_a_frame_without_a_source_is_empty(data: np.ndarray) -> None:
     assert measured.consolidated is None
     assert measured.catalogue.colnames == names(CATALOGUE)
     assert measured.figures["n_sources"] == 0
+
+
+def test_the_only_source_turns_out_to_be_none() -> None:
+    """When what was found is given up again and nothing is left, the catalogue is empty."""
+    settings = FieldSettings(
+        optics=Optics(fwhm=2.4, shape=(33, 64)), n_stars=1, faintest=20.0, brightest=30000.0,
+        n_cosmics=7, uncert="true",
+    )  # fmt: skip
+    frame = as_frame(simulate_field(settings, 752279))
+    assert len(measure(frame, how(mode="new", fittype="ellip")).catalogue) == 0
 
 
 def test_everything_masked() -> None:

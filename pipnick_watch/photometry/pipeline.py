@@ -152,7 +152,7 @@ def _search(state: State) -> State:
         if turn == 0 and together:
             state = resky(state, faint=True)
             state = refit(refine_psf(state, corrected=True), rounds=3)
-        if len(more) == 0 or len(state.sources) == before:
+        if len(more) == 0 or len(state.sources) in {0, before}:
             break
         where = _around(state, turn + 2)
     return state

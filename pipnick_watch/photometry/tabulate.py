@@ -16,6 +16,7 @@ from pipnick_watch.photometry.correction import ApertureCorrection, measure_corr
 from pipnick_watch.photometry.covariance import errors_of
 from pipnick_watch.photometry.fit import normal_matrix
 from pipnick_watch.photometry.flagging import blended, flag_sources
+from pipnick_watch.photometry.flags import Flag
 from pipnick_watch.photometry.groups import friends_of_friends
 from pipnick_watch.photometry.measurement import Measurement
 from pipnick_watch.photometry.psf_view import view_psf
@@ -143,12 +144,12 @@ def _highest(data: FloatArray, ix: IntArray, iy: IntArray, radius: float) -> Flo
 
 
 def _numbers(columns: Columns) -> Columns:
-    """Give the rows their numbers, brightest first, and count the members of their groups."""
+    """Give the rows and their groups numbers without gaps, and count the groups' members."""
     n = len(columns["flux_psf"])
     number = np.empty(n, dtype=np.int64)
     number[np.argsort(-columns["flux_psf"], kind="stable")] = np.arange(1, n + 1)
-    group = columns["group_id"]
-    return {"id": number, "group_size": np.bincount(group)[group] if n else group}
+    group = np.unique(columns["group_id"], return_inverse=True)[1] + 1
+    return {"id": number, "group_id": group, "group_size": np.bincount(group)[group]}
 
 
 def _merge(
@@ -191,6 +192,9 @@ def _merge(
         for k, radius in enumerate(RADII):
             merged[radius_column(radius)][several] = sums[k]
         merged["flux_aper"][several] = sums[-1]
+        masked = int(Flag.APERTURE_MASKED)
+        flags = merged["flags"][several] & ~masked
+        merged["flags"][several] = flags | np.where(np.isnan(sums).any(axis=0), masked, 0)
     return merged, together
 
 
