@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 from photometry_scenes import as_frame, field, how
+from photutils.aperture import CircularAperture
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
 from pipnick_watch.photometry.flags import Flag
 from pipnick_watch.photometry.measurement import Measurement
 from pipnick_watch.photometry.pipeline import measure
-from pipnick_watch.simulate import SimulatedFrame
+from pipnick_watch.simulate import FieldSettings, Optics, SimulatedFrame, simulate_field
 
 FWHM = 5.0
 CENTRE = (170.0, 150.0)
@@ -133,3 +134,29 @@ def test_a_galaxy_under_masked_pixels_is_no_trouble() -> None:
             lost = np.isnan([*sums, table["flux_aper"]]).any(axis=0)
             flagged = (table["flags"] & int(Flag.APERTURE_MASKED)) > 0
             assert list(lost) == list(flagged)
+
+
+def test_a_bright_galaxy_does_not_take_the_psf_away() -> None:
+    """Where a galaxy is brighter than all stars the FWHM stays that of the stars."""
+    for seed in (1000, 1003):
+        settings = FieldSettings(
+            optics=Optics(fwhm=4.0, shape=(320, 320)), n_stars=25, faintest=8.0, galaxy=8000.0
+        )
+        truth = simulate_field(settings, seed)
+        measured = measure(as_frame(truth), how())
+        assert measured.figures["n_psf"] > 0
+        assert measured.figures["fwhm"] == pytest.approx(truth.fwhm, rel=0.1)
+
+
+def test_the_aperture_of_merged_rows_holds_all_light_in_it() -> None:
+    """``flux_aper`` of a consolidated row is the plain sum less the sky, neighbours included."""
+    truth = field(seed=10, fwhm=4.0, n_stars=20, faintest=20.0, n_pairs=12)
+    frame = as_frame(truth)
+    measured = measure(frame, how(group=True))
+    assert measured.consolidated is not None
+    merged = measured.consolidated[measured.consolidated["group_size"] > 1]
+    assert len(merged) > 3
+    for row in merged[(merged["flags"] & int(Flag.MASKED)) == 0]:
+        circle = CircularAperture((row["x_fit"], row["y_fit"]), 8.0)
+        light = circle.do_photometry(frame.data - measured.background)[0][0]
+        assert row["flux_aper"] == pytest.approx(light, abs=0.3 * row["flux_aper_err"])

@@ -63,3 +63,15 @@ def test_engines_agree_inside_a_group(seed: int | None, tolerance: float) -> Non
         ("x_fit", "y_fit", "flux_fit"), (ours.x, ours.y, ours.flux), errors, strict=True
     ):
         assert (np.abs(np.asarray(theirs[name]) - one) < tolerance * error).all(), name
+
+
+def test_a_frame_is_not_fitted_with_the_psf_of_another() -> None:
+    """After sharp frames the close pairs of a blurred one come out as our own fit has them."""
+
+    def pairs(fwhm: float, engine: str) -> np.ndarray:
+        frame = as_frame(field(seed=10, fwhm=fwhm, n_stars=10, faintest=20.0, n_pairs=6))
+        return np.asarray(measure(frame, how(engine=engine)).catalogue["flux_psf"])
+
+    for fwhm in (3.0, 6.0):
+        ratio = pairs(fwhm, "photutils") / pairs(fwhm, "simultaneous")
+        assert np.abs(ratio - 1.0).max() < 0.1

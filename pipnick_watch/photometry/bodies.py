@@ -21,7 +21,7 @@ IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.floating]
 
-LINK_FWHM = 2.0  # how near the parts of a body are to each other
+LINK = 5.0, 2.0  # pixels, and FWHM: how near the parts of a body are to each other at most
 BROAD = 0.5  # excess of a source's minor axis from which it is looked at
 SMOOTH = 0.4  # share of its light that a source's peak may have at most to be part of a body
 CUSP = 0.85  # and one at the centre of a body
@@ -55,7 +55,7 @@ def find_bodies(scene: Scene, psf: Psf, sources: Sources, model: FloatArray) -> 
     if len(sources) < 2:
         return parent
     rows = np.flatnonzero(_parts(_Look(scene, psf, sources, model)))
-    group, _ = friends_of_friends(sources.x[rows], sources.y[rows], LINK_FWHM * psf.fwhm)
+    group, _ = friends_of_friends(sources.x[rows], sources.y[rows], _link(psf.fwhm))
     for one in np.unique(group):
         members = rows[group == one]
         parent[members] = members[np.argmax(sources.flux[members])]
@@ -67,7 +67,7 @@ def _parts(look: "_Look") -> BoolArray:
     sources, fwhm = look.sources, look.psf.fwhm
     part = np.zeros(len(sources), dtype=bool)
     crowded = np.zeros(len(sources), dtype=bool)
-    crowded[neighbour_pairs(sources.x, sources.y, LINK_FWHM * fwhm)] = True
+    crowded[neighbour_pairs(sources.x, sources.y, _link(fwhm))] = True
     asked = np.flatnonzero(crowded & (sources.minor > BROAD) & ~sources.saturated)
     most = np.full(len(sources), SMOOTH)
     for _ in range(PASSES):
@@ -76,7 +76,7 @@ def _parts(look: "_Look") -> BoolArray:
             break
         part[new] = True
         most[_central(sources, part, fwhm)] = CUSP
-        near = look.beside(np.flatnonzero(part), LINK_FWHM)
+        near = look.beside(np.flatnonzero(part), _link(fwhm))
         asked = near[~part[near]]
     return part
 
@@ -84,7 +84,7 @@ def _parts(look: "_Look") -> BoolArray:
 def _central(sources: Sources, part: BoolArray, fwhm: float) -> IntArray:
     """List the sources at the centres of bodies: the cusp of a galaxy is peaked as well."""
     rows = np.flatnonzero(part)
-    group, _ = friends_of_friends(sources.x[rows], sources.y[rows], LINK_FWHM * fwhm)
+    group, _ = friends_of_friends(sources.x[rows], sources.y[rows], _link(fwhm))
     weight = np.bincount(group, sources.flux[rows])[1:]
     x, y = (
         np.bincount(group, sources.flux[rows] * at[rows])[1:] / weight
@@ -92,6 +92,11 @@ def _central(sources: Sources, part: BoolArray, fwhm: float) -> IntArray:
     )
     away = np.hypot(sources.x[:, None] - x, sources.y[:, None] - y)
     return np.flatnonzero((away < CENTRE_FWHM * fwhm).any(axis=1))
+
+
+def _link(fwhm: float) -> float:
+    """Give the distance, pixels, up to which two parts are one body's."""
+    return max(LINK[0], LINK[1] * fwhm)
 
 
 class _Look:
@@ -105,9 +110,9 @@ class _Look:
         self.good = scene.canvas.crop(scene.good)
         self.tree = cKDTree(np.column_stack([sources.x, sources.y]))
 
-    def beside(self, rows: IntArray, fwhms: float) -> IntArray:
-        """List the unsaturated sources within so many FWHM of some, and those, in order."""
-        within = self.tree.query_ball_point(self.tree.data[rows], fwhms * self.psf.fwhm)
+    def beside(self, rows: IntArray, reach: float) -> IntArray:
+        """List the unsaturated sources within ``reach`` pixels of some, and those, in order."""
+        within = self.tree.query_ball_point(self.tree.data[rows], reach)
         near = np.unique(np.concatenate([np.asarray(one, dtype=np.int64) for one in within]))
         return np.asarray(near[~self.sources.saturated[near]])
 
@@ -124,9 +129,7 @@ class _Look:
             slice(max(round(x) - half, 0), min(round(x) + half + 1, nx)),
         )
         py, px = np.mgrid[box].astype(np.float32)
-        if px.size == 0:
-            return 1.0
-        near = self.beside(np.array([row]), NEAR_FWHM)
+        near = self.beside(np.array([row]), NEAR_FWHM * fwhm)
         one = sources.keep(near)
         dx = px.ravel() - one.x.astype(np.float32)[:, None]
         dy = py.ravel() - one.y.astype(np.float32)[:, None]

@@ -21,7 +21,7 @@ Columns = Mapping[str, npt.NDArray[Any]]
 
 MOST_LOST = 0.1  # of the light in masked pixels: an aperture that lost more is nan
 HIGHEST = ("iter_detected", "peak")
-SUMMED = ("flux_psf", "npixfit")
+SUMMED = ("flux_psf",)
 WEIGHTED = ("x_fit", "y_fit", "local_bkg", "qfit", "cfit", "bkg_rms")
 
 

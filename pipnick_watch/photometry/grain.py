@@ -20,6 +20,7 @@ BoolArray = npt.NDArray[np.bool_]
 BRIGHT = 1.0  # standard deviations of a pixel: what the model has more of shows its own faults
 WIDE = 4.0  # pixels of FWHM: so wide a filter sees no more in single pixels than in two by two
 EVERY = 2  # pixels: of what a filter has smoothed these tell as much
+DOUBT = 2.3  # variance of a variance from n percentiles: (DOUBT / sqrt(n))^2
 FEWEST = 1000  # pixels of sky that can tell
 BELOW = 15.866  # per cent of a Gaussian that lies below one standard deviation
 
@@ -56,7 +57,9 @@ def measure_grain(scene: Scene, model: FloatArray, areas: tuple[float, ...]) -> 
             continue
         seen = smooth(pull, fwhm / step)[::EVERY, ::EVERY][sky[::EVERY, ::EVERY]]
         middle, low = np.percentile(seen, [50.0, BELOW])
-        ratios.append(max(float(area * (middle - low) ** 2), 1.0))
+        # less what chance may add to it: so many areas were seen
+        chance = DOUBT / np.sqrt(sky.sum() * step**2 / area)
+        ratios.append(max(float(area * (middle - low) ** 2 / (1.0 + chance)), 1.0))
     return tuple(ratios)
 
 

@@ -2,11 +2,13 @@
 
 import warnings
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from astropy.modeling import Fittable2DModel, Parameter
+from astropy.modeling.fitting import NonFiniteValueError
 from astropy.table import Table
 from photutils.psf import IterativePSFPhotometry, SourceGrouper
 
@@ -20,6 +22,8 @@ __all__ = ["fit_with_photutils", "tabulate_reference"]
 
 FloatArray = npt.NDArray[np.float64]
 
+NUMBER = count()
+
 
 def tabulate_reference(state: State) -> Measurement:
     """Fit the sources again with photutils, group by group, and make the tables of that."""
@@ -29,7 +33,13 @@ def tabulate_reference(state: State) -> Measurement:
     with warnings.catch_warnings(record=True) as caught:
         # what photutils has to say is said with the measurement
         warnings.simplefilter("always")
-        table = fit_with_photutils(state)
+        try:
+            table = fit_with_photutils(state)
+        except NonFiniteValueError as error:
+            own = tabulate(state)
+            reason = " ".join(str(error).split())
+            gave_up = f"photutils gave up ({reason}): the rows are those of the simultaneous fit"
+            return replace(own, warnings=(*own.warnings, gave_up))
     flux, x, y = (np.asarray(table[name], dtype=float) for name in ("flux_fit", "x_fit", "y_fit"))
     errors = np.column_stack(
         [np.asarray(table[name], dtype=float) for name in ("x_err", "y_err", "flux_err")]
@@ -106,4 +116,6 @@ def _as_photutils(psf: Psf) -> type[Any]:
             dy = (np.broadcast_to(y, shape) - row).reshape(1, -1)
             return np.asarray(flux * psf.evaluate(dx, dy, place, row).reshape(shape))
 
+    # photutils keeps the models of groups by the name of their PSF: no two frames may share one
+    FramePsf.__name__ = f"FramePsf{next(NUMBER)}"
     return FramePsf

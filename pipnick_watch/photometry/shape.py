@@ -26,7 +26,7 @@ def measure_shapes(
     Parameters
     ----------
     model : ndarray
-        All sources, padded and flat.
+        All sources, padded and flat; zeros before any was fitted.
 
     Returns
     -------

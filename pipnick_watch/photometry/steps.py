@@ -22,7 +22,6 @@ from pipnick_watch.photometry.state import State
 from pipnick_watch.photometry.weed import apart, believable
 
 __all__ = [
-    "drop",
     "make_scene",
     "refine_psf",
     "refit",
@@ -65,7 +64,9 @@ def refine_psf(state: State, *, corrected: bool, first: bool = False) -> State:
     psf, _ = fit_psf(
         stars, state.psf, elliptical=elliptical, corrected=corrected, rounds=7 if fresh else 3
     )
-    if too_sharp(psf) and not first:
+    # a PSF that stars showed is not given up for one that none does
+    worse = too_sharp(psf) or (psf.n_stars == 0 and state.psf.n_stars > 0)
+    if worse and not first:
         return state
     return replace(state, psf=psf)
 

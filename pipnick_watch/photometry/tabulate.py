@@ -27,6 +27,7 @@ __all__ = ["tabulate"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 Columns = dict[str, npt.NDArray[Any]]
 
 GROUP_FWHM = 2.0
@@ -191,11 +192,35 @@ def _merge(
         )  # fmt: skip
         for k, radius in enumerate(RADII):
             merged[radius_column(radius)][several] = sums[k]
-        merged["flux_aper"][several] = sums[-1]
+        _sum_all(state, merged, several, together, sums[-1])
         masked = int(Flag.APERTURE_MASKED)
         flags = merged["flags"][several] & ~masked
         merged["flags"][several] = flags | np.where(np.isnan(sums).any(axis=0), masked, 0)
     return merged, together
+
+
+def _sum_all(
+    state: State, merged: Columns, several: BoolArray, held: list[IntArray], seen: FloatArray
+) -> None:
+    """Sum all light in the apertures of merged rows, and count the pixels of their fits, in place.
+
+    ``seen`` is nan where too much of it is masked.
+    """
+    scene, sources = state.scene, state.sources
+    rows = np.flatnonzero(several)
+    brightest = np.array([held[k][np.argmax(sources.flux[held[k]])] for k in rows])
+    x, y = (np.asarray(merged[name], dtype=np.float64)[rows] for name in ("x_fit", "y_fit"))
+    radius = state.settings.photometry.aperture_radius
+    sums = sum_apertures(
+        scene, state.psf, sources.keep(brightest), state.model, (radius,), (x, y)
+    )  # fmt: skip
+    merged["flux_aper"][rows] = np.where(np.isnan(seen), np.nan, sums.everything[0])
+    more = (state.grain[1] - 1.0) * merged["bkg_rms"][rows] ** 2 * sums.area[0]
+    merged["flux_aper_err"][rows] = np.sqrt(sums.variance[0] + more)
+    window = disk(state.radius)
+    for k in rows:
+        pixels = scene.canvas.indices(*sources.keep(held[k]).pixel, window)
+        merged["npixfit"][k] = scene.good[np.unique(pixels)].sum()
 
 
 def _warnings(
