@@ -148,9 +148,10 @@ def test_a_bright_galaxy_does_not_take_the_psf_away() -> None:
         assert measured.figures["fwhm"] == pytest.approx(truth.fwhm, rel=0.1)
 
 
-def test_the_aperture_of_merged_rows_holds_all_light_in_it() -> None:
+@pytest.mark.parametrize("more", [{"n_pairs": 12}, {"n_cluster": 500, "core_radius": 60.0}])
+def test_the_aperture_of_merged_rows_holds_all_light_in_it(more: dict[str, Any]) -> None:
     """``flux_aper`` of a consolidated row is the plain sum less the sky, neighbours included."""
-    truth = field(seed=10, fwhm=4.0, n_stars=20, faintest=20.0, n_pairs=12)
+    truth = field(seed=10, fwhm=4.0, n_stars=20, faintest=20.0, **more)
     frame = as_frame(truth)
     measured = measure(frame, how(group=True))
     assert measured.consolidated is not None

@@ -20,6 +20,7 @@ from pipnick_watch.photometry.flags import Flag
 from pipnick_watch.photometry.groups import friends_of_friends
 from pipnick_watch.photometry.measurement import Measurement
 from pipnick_watch.photometry.psf_view import view_psf
+from pipnick_watch.photometry.sources import new_sources
 from pipnick_watch.photometry.stamps import disk
 from pipnick_watch.photometry.state import State
 
@@ -208,12 +209,11 @@ def _sum_all(
     """
     scene, sources = state.scene, state.sources
     rows = np.flatnonzero(several)
-    brightest = np.array([held[k][np.argmax(sources.flux[held[k]])] for k in rows])
     x, y = (np.asarray(merged[name], dtype=np.float64)[rows] for name in ("x_fit", "y_fit"))
+    # whose light it is does not matter: all of it counts
+    places = new_sources(x, y, np.ones(len(rows)), 1)
     radius = state.settings.photometry.aperture_radius
-    sums = sum_apertures(
-        scene, state.psf, sources.keep(brightest), state.model, (radius,), (x, y)
-    )  # fmt: skip
+    sums = sum_apertures(scene, state.psf, places, state.model, (radius,))
     merged["flux_aper"][rows] = np.where(np.isnan(seen), np.nan, sums.everything[0])
     more = (state.grain[1] - 1.0) * merged["bkg_rms"][rows] ** 2 * sums.area[0]
     merged["flux_aper_err"][rows] = np.sqrt(sums.variance[0] + more)
